@@ -1,0 +1,175 @@
+"""The command `pairmill`. Each command is thin: it reads its words, calls a function, and prints.
+
+Exit codes: 0 done; 1 failed or stopped, the same command resumes; 2 bad input or usage, nothing
+was started; 3 `verify` found faults; 4 a limit the user set was reached; 130 Ctrl-C.
+"""
+
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from schemas.errors import BadInputError, FaultsFoundError, PairmillError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="URL lists in, sharded training corpora for vision-language models out.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="The report as the last line of stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Out = Annotated[Path | None, typer.Option("--out", help="The RUN folder; the same one resumes.")]
+BeamFlags = Annotated[
+    list[str] | None,
+    typer.Argument(help="Flags for Beam, after --", show_default=False, metavar="-- [BEAM FLAGS]"),
+]
+
+
+def main() -> None:
+    """Entry point: turn every error into one sentence and an exit code."""
+    raise SystemExit(_run(sys.argv[1:]))
+
+
+def _run(words: list[str]) -> int:
+    debug = "--debug" in words
+    try:
+        result = app(words, standalone_mode=False)
+        if result == INTERRUPTED:  # typer has caught the KeyboardInterrupt
+            print("pairmill: stopped; the same command goes on from here.", file=sys.stderr)
+        return result if isinstance(result, int) else 0
+    except PairmillError as err:
+        _say(err, debug)
+        return err.exit_code
+    except Exception as err:  # the process boundary: whatever else happened, say it in one line
+        if hasattr(err, "format_message"):  # a fault in the command line; empty after the help
+            if said := err.format_message():  # pyright: ignore
+                print(f"pairmill: {said}", file=sys.stderr)
+            return BadInputError.exit_code
+        _say(err, debug)
+        return 1
+
+
+def _say(err: Exception, debug: bool) -> None:
+    if debug:
+        sys.excepthook(type(err), err, err.__traceback__)
+    told = str(err) if isinstance(err, PairmillError) else f"{type(err).__name__}: {err}"
+    hint = "" if isinstance(err, PairmillError) or debug else " (--debug shows where)"
+    print(f"pairmill: {told}{hint}", file=sys.stderr)
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    from pipelines.owners import check_owners
+
+    check_owners()
+    if show_version:
+        print(f"pairmill {version('pairmill')}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    beam_flags: BeamFlags = None,
+    out: Out = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run a recipe: from a list of URLs, or a finished pool, to training shards."""
+    from pipelines.recipe import load_recipe
+    from pipelines.run import run_recipe
+
+    loaded = load_recipe(recipe)
+    report = run_recipe(loaded, out or Path(f"{recipe.stem}-run"), beam_flags or [])
+    _print(report.model_dump(exclude_none=True), as_json, report)
+
+
+@app.command()
+def demo(
+    beam_flags: BeamFlags = None,
+    out: Annotated[Path, typer.Option("--out", help="The RUN folder; the same resumes.")] = Path(
+        "demo-run"
+    ),
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the list that is planted.")] = 1000,
+    photos: Annotated[
+        Path | None, typer.Option(help="A folder of photographs with captions.jsonl.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split of the photographs.")] = "val",
+    seed: Annotated[int, typer.Option(help="Of the drawing and the planting.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Plant a small web on loopback, curate it, and report what was caught and what was lost."""
+    from pipelines.demo.run import run_demo
+
+    report = run_demo(out, rows=rows, seed=seed, photos=photos, split=split, flags=beam_flags or [])
+    _print(report.model_dump(exclude_none=True), as_json, report)
+
+
+@app.command()
+def why(
+    run: Annotated[Path, typer.Argument(help="A RUN folder.")],
+    what: Annotated[str, typer.Argument(help="A uid, or a URL.", metavar="UID-or-URL")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Tell what became of a row, and why."""
+    from pipelines.why import explain, print_explanations
+
+    lines = explain(run, what)
+    if as_json:
+        print(json.dumps(lines, ensure_ascii=False))
+    else:
+        print_explanations(lines, Console())
+
+
+@app.command()
+def verify(
+    corpus: Annotated[Path, typer.Argument(help="A folder of shards with manifest.json.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check a corpus against its manifest, and every sample against what readers need."""
+    from transforms.corpora.verify import verify_corpus
+
+    checked = verify_corpus(corpus)
+    faults = checked["faults"]
+    if as_json:
+        print(json.dumps(checked))
+    else:
+        print("\n".join([*faults, f"{checked['samples']} samples in {checked['shards']} shards."]))
+    if faults:
+        raise FaultsFoundError(f"{corpus} has {len(faults)} faults; the first: {faults[0]}.")
+
+
+@app.command()
+def schema(
+    report: Annotated[bool, typer.Option("--report", help="Of the --json report instead.")] = False,
+) -> None:
+    """Print the JSON Schema of the recipe."""
+    from pipelines.recipe import Recipe
+    from schemas.report import RunReport
+
+    model = RunReport if report else Recipe
+    print(json.dumps(model.model_json_schema(), indent=1))
+
+
+def _print(content: dict[str, object], as_json: bool, report: object) -> None:
+    from pipelines.report import print_report
+    from schemas.report import RunReport
+
+    assert isinstance(report, RunReport)
+    if as_json:
+        print(json.dumps(content))
+    else:
+        print_report(report, Console())

@@ -1,0 +1,63 @@
+"""The demo: plant a small web, serve it on loopback, curate it by the shipped recipe, and score."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+
+from pipelines.demo.corpus import LIST_FILE, TRUTH_FILE, plan_demo, write_plan
+from pipelines.demo.score import score
+from pipelines.demo.server import serve
+from pipelines.job import Job
+from pipelines.recipe import Recipe, make_recipe
+from pipelines.run import run_recipe
+from schemas.layout import LEDGER, Layout
+from schemas.report import Good, Planted, RunReport
+from transforms.shards.commit import write_atomically
+
+RECIPE_FILE = Path(__file__).with_name("recipe.yaml")
+WEB = "web"  # folder of the RUN with the list, the truth and the recipe as it was run
+
+
+def run_demo(
+    out: Path, *, rows: int, seed: int, photos: Path | None, split: str, flags: Sequence[str]
+) -> RunReport:
+    """Curate the planted web into `out`. The same arguments give the same rows, uids and bytes.
+
+    Raises: BadInputError: the photographs cannot be used; RunFailedError: run again to resume."""
+    plan = plan_demo(rows, seed, photos, split)
+    write_plan(plan, out / WEB)
+    with serve(plan.answers) as resolve:
+        report = run_recipe(_recipe(out / WEB, resolve), out, flags)
+    found = score(pq.read_table(out / WEB / TRUTH_FILE).to_pandas(), read_ledger(out))
+    return report.model_copy(
+        update={
+            "planted": {
+                kind: Planted(planted=count.planted, caught=count.caught)
+                for kind, count in found.planted.items()
+            },
+            "good": Good(rows=found.good.rows, lost=found.good.lost),
+        }
+    )
+
+
+def read_ledger(run: Path) -> pd.DataFrame:
+    """The ledger of the last recipe that ran here, sorted by input row."""
+    decision = Job.load(Layout(run).job).decision
+    parts = sorted(
+        path for path in (decision / LEDGER).glob("*.parquet") if "kept" not in path.name
+    )
+    return pd.concat([pq.read_table(part).to_pandas() for part in parts]).sort_values("row")
+
+
+def _recipe(web: Path, resolve: dict[str, str]) -> Recipe:
+    """The shipped recipe over the planted list; a copy lies beside the list, to edit and run."""
+    shipped = RECIPE_FILE.read_text(encoding="utf-8")
+    write_atomically(web / RECIPE_FILE.name, shipped.encode())
+    content: dict[str, Any] = yaml.safe_load(shipped)
+    content["fetch"]["resolve"] = resolve
+    content["input"]["list"] = LIST_FILE
+    return make_recipe(content, source=web / RECIPE_FILE.name)

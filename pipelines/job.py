@@ -1,0 +1,161 @@
+"""A recipe at work in a RUN folder: every stage's fingerprint and where its results lie."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.recipe import Recipe
+from schemas.fingerprint import Json, fingerprint
+from schemas.layout import LEDGER, Layout
+from transforms.decide.screen import Step
+from transforms.score.clip_model import ClipPolicy, model_identity
+from transforms.score.language import LANGUAGE
+from transforms.shards.commit import committed
+
+# Part of every fingerprint of a stage: raise it where the stage's numbers or bytes change.
+STAGE_VERSIONS = {"measure": 1, "outcome": 1, "decision": 1, "corpus": 1}
+
+
+class UnitManifests(NamedTuple):
+    """The commit records of the units of one stage."""
+
+    stage: str
+    folder: Path
+    pattern: str
+    planned: int | None  # None: not known yet
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the driver needs, written to RUN/job.json."""
+
+    run: Path
+    recipe: Recipe
+    pool_identity: str  # fingerprint of the input list and the fetch settings
+    shards: int
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.run)
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The recipe's rules, each with the folders of what it reads."""
+        steps: list[Step] = []
+        described: list[Json] = []
+        for rule_step in self.recipe.rules:
+            rule = rule_step.rule
+            measure = None if rule.measure is None else self.measure(rule.measure)
+            described.append(
+                [rule_step.model_dump(mode="json", exclude_none=True), measure and measure.name]
+            )
+            outcome = None
+            if rule.whole_pool:
+                outcome = self.layout.outcome(
+                    rule_step.name, self._fingerprint("outcome", described)
+                )
+            steps.append(Step(rule=rule, measure=measure, outcome=outcome))
+        return tuple(steps)
+
+    @cached_property
+    def decision(self) -> Path:
+        rules: Json = [
+            [step.model_dump(mode="json", exclude_none=True), done.measure and done.measure.name]
+            for step, done in zip(self.recipe.rules, self.steps, strict=True)
+        ]
+        return self.layout.decision(self._fingerprint("decision", rules))
+
+    def corpus(self, name: str) -> Path:
+        policy: Json = self.recipe.corpora[name].model_dump(mode="json")
+        return self.layout.corpus(
+            name, self._fingerprint("corpus", [self.decision.name, name, policy])
+        )
+
+    def measure(self, name: str) -> Path:
+        """Folder of a measure: its name, its settings and its model's digest, not the rules."""
+        return self.layout.measure(name, self._fingerprint("measure", self._measure_identity(name)))
+
+    def measure_model(self, name: str) -> ClipPolicy | None:
+        """The CLIP model of a measure; None for the language measure."""
+        return None if name == LANGUAGE else self.recipe.clip_model(name.removeprefix("clip-"))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the whole recipe as resolved, with versions and digests."""
+        return fingerprint(self.description())
+
+    def description(self) -> dict[str, Json]:
+        """What RUN/recipes/FINGERPRINT.yaml holds."""
+        return {
+            "recipe": self.recipe.model_dump(
+                mode="json",
+                exclude={"input": {"list", "pool"}, "fetch": {"resolve", "concurrency"}},
+            ),
+            "pool": self.pool_identity,
+            "measures": {name: self._measure_identity(name) for name in self.measure_names()},
+            "versions": {name: version(name) for name in ("pairmill", "apache-beam", "torch")},
+        }
+
+    def measure_names(self) -> list[str]:
+        """Measures that the rules need, in the order in which they are made."""
+        names = [step.rule.measure for step in self.recipe.rules]
+        return list(dict.fromkeys(name for name in names if name is not None))
+
+    def save(self) -> str:
+        """The job as JSON, for `load`."""
+        content = {
+            "run": str(self.run),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "pool_identity": self.pool_identity,
+            "shards": self.shards,
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> "Job":
+        content = json.loads(path.read_text())
+        return cls(
+            run=Path(content["run"]),
+            recipe=Recipe.model_validate(content["recipe"]),
+            pool_identity=content["pool_identity"],
+            shards=content["shards"],
+        )
+
+    def unit_manifests(self) -> Iterator[UnitManifests]:
+        """Where the manifests of every unit lie that this recipe uses, each folder once."""
+        yield UnitManifests("fetch", self.layout.pool, "*_stats.json", self.shards)
+        measures: set[Path] = set()
+        for step in self.steps:
+            stage = step.rule.stage.value
+            if step.measure is not None and step.measure not in measures:
+                measures.add(step.measure)
+                yield UnitManifests(stage, step.measure, "*-*.json", self.shards)
+            if step.outcome is not None:
+                yield UnitManifests(stage, step.outcome, "outcome.json", 1)
+        yield UnitManifests("decide", self.decision / LEDGER, "*.json", self.shards)
+        yield UnitManifests("decide", self.decision, "decision.json", 1)
+        for name in self.recipe.corpora:
+            corpus = self.corpus(name)
+            commits, planned = self.layout.corpus_commits(corpus), self._corpus_shards(name)
+            yield UnitManifests("build", commits, "*.json", planned)
+            yield UnitManifests("build", corpus, "manifest.json", 1)
+
+    def _corpus_shards(self, name: str) -> int | None:
+        """None until the decision says how many images there are."""
+        if committed(self.decision / "decision.json") is None:
+            return None
+        images = json.loads((self.decision / "funnel.json").read_text())["images"]
+        return -(-images // self.recipe.corpora[name].samples_per_shard)
+
+    def _fingerprint(self, stage: str, content: Json) -> str:
+        return fingerprint([stage, STAGE_VERSIONS[stage], self.pool_identity, content])
+
+    def _measure_identity(self, name: str) -> Json:
+        model = self.measure_model(name)
+        if model is None:
+            return [name, "langdetect", version("langdetect")]
+        return [name, model_identity(model)]

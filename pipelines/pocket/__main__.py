@@ -1,0 +1,99 @@
+"""`python -m pipelines.pocket train | evaluate`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.pocket.model import MODEL_DIR
+from schemas.errors import PairmillError
+
+app = typer.Typer(help="Train and evaluate the pocket CLIP.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+ModelDir = Annotated[Path, typer.Option(help="The model's folder.")]
+
+
+@app.command()
+def train(
+    shards: Annotated[Path, typer.Option(help="Universal shards of photographs to learn from.")],
+    teacher: Annotated[Path, typer.Option(help="Folder of the teacher's TFLite files.")] = Path(
+        "../shared/models/teacher"
+    ),
+    no_teacher: Annotated[
+        bool, typer.Option("--no-teacher", help="Learn by captions alone: for tests.")
+    ] = False,
+    out: ModelDir = MODEL_DIR,
+    cache: Annotated[Path, typer.Option(help="Where the views of photographs are kept.")] = Path(
+        "build/pocket"
+    ),
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the image tower.")] = 4000,
+    text_epochs: Annotated[int, typer.Option(min=1, help="Epochs of the text tower.")] = 20,
+    views: Annotated[int, typer.Option(min=1, help="Views of each photograph.")] = 12,
+    photos: Annotated[int, typer.Option(min=4, help="Photographs in a batch.")] = 128,
+    scenes: Annotated[int, typer.Option(min=2, help="Drawn scenes in a batch.")] = 64,
+    drawn: Annotated[int, typer.Option(min=2, help="Scenes to draw.")] = 12_000,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Train the pocket CLIP on shards that Pairmill built, and on drawn scenes."""
+    from pipelines.pocket.train import Settings
+    from pipelines.pocket.train import train as run
+
+    settings = Settings(
+        views=views,
+        text_epochs=text_epochs,
+        steps=steps,
+        photos=photos,
+        scenes=scenes,
+        drawn=drawn,
+        seed=seed,
+        threads=threads,
+    )
+    done = run(shards, None if no_teacher else teacher, out, cache, settings, _say)
+    if as_json:
+        print(json.dumps({"losses": done.losses, "photos": done.photos, "seconds": done.seconds}))
+
+
+@app.command()
+def evaluate(
+    model: ModelDir = MODEL_DIR,
+    scenes: Annotated[int, typer.Option(min=0, help="Held-out scenes to draw; 0: none.")] = 1000,
+    photos: Annotated[
+        Path | None, typer.Option(help="Photographs with captions.jsonl, as flickr8k has.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split of the photographs.")] = "val",
+    threshold: Annotated[
+        float | None, typer.Option(help="Also say what this CLIP threshold drops.")
+    ] = None,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Compute how well the model tells right captions from wrong ones."""
+    from pipelines.pocket.evaluate import evaluate as run
+
+    report = run(model, scenes=scenes, photos=photos, split=split, threshold=threshold, seed=seed)
+    for name, figures in report.items():
+        _say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+    if as_json:
+        print(json.dumps(report))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run the command; a foreseen error is one sentence."""
+    try:
+        app()
+    except PairmillError as err:
+        _say(str(err))
+        sys.exit(err.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Before the graph starts: check the input, cut it into units, and see that the RUN is its own."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from transforms.fetch.adopt import list_pool_shards, read_pool_columns
+
+from pipelines.job import Job
+from pipelines.recipe import Recipe
+from schemas.errors import BadInputError
+from schemas.fingerprint import fingerprint
+from schemas.layout import Layout, shard_name
+from transforms.read.policy import InputPolicy
+from transforms.read.rows import cut_by_image, make_uids, number_rows
+from transforms.read.table import list_files, read_list
+from transforms.shards.commit import Draft, committed, sweep, write_atomically
+
+
+def prepare(recipe: Recipe, run: Path) -> Job:
+    """Make RUN ready for the graph and return the job. Call it under the run's lock.
+
+    Raises: BadInputError: the input cannot be used, or RUN was made from another one."""
+    layout = Layout(run)
+    identity = _identity(recipe)
+    _check_identity(layout, identity)
+    sweep(run)
+    pool_identity = fingerprint(identity)
+    shards = _cut_rows(recipe.input, layout, pool_identity)
+    write_atomically(layout.identity, _pretty(identity))
+    job = Job(run=run, recipe=recipe, pool_identity=pool_identity, shards=shards)
+    write_atomically(layout.recipe(job.fingerprint), _recipe_yaml(job))
+    write_atomically(layout.job, job.save().encode())
+    return job
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """What a pool is made from. Where its input lies on this machine is no part of it."""
+    source = recipe.input
+    settings = source.model_dump(mode="json", exclude={"list", "pool"})
+    if source.pool is not None:
+        return {"input": {**settings, "sha256": _pool_digest(source.pool)}, "fetch": "adopted"}
+    assert source.list is not None
+    digests = [_file_digest(path) for path in list_files(source.list)]
+    return {
+        "input": {**settings, "sha256": digests},
+        "fetch": recipe.fetch.identity(),
+    }
+
+
+def _check_identity(layout: Layout, identity: dict[str, Any]) -> None:
+    if not layout.identity.exists():
+        if layout.pool.exists() and any(layout.pool.iterdir()):
+            raise BadInputError(
+                f"{layout.run} holds a pool that no run of Pairmill recorded: take an empty folder,"
+                " or name it as `input.pool` of a recipe."
+            )
+        return
+    before = json.loads(layout.identity.read_text())
+    if before["input"] != identity["input"]:
+        raise BadInputError(
+            f"The pool in {layout.run} was made from another input list: run this recipe with"
+            " another --out, or restore the list."
+        )
+    if before["fetch"] != identity["fetch"]:
+        raise BadInputError(
+            f"The pool in {layout.run} was made with other fetch settings"
+            f" ({_difference(before['fetch'], identity['fetch'])}): run this recipe with another"
+            " --out, or restore them."
+        )
+
+
+def _difference(before: Any, now: Any) -> str:
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return "a pool was adopted, or is not any more"
+    changed = [name for name in now if before.get(name) != now[name]]
+    return ", ".join(f"{name} was {before.get(name)!r}, is {now[name]!r}" for name in changed)
+
+
+def _cut_rows(policy: InputPolicy, layout: Layout, pool_identity: str) -> int:
+    """Cut the input to RUN/rows: one table for each pool shard, committed as one unit.
+
+    Gives the number of shards. Rows that another input left, in a run that was stopped before it
+    had begun, are cut anew."""
+    before = committed(layout.rows_manifest)
+    if before is not None and before["identity"] == pool_identity:
+        return before["shards"]
+    layout.rows_manifest.unlink(missing_ok=True)
+    with Draft(layout.rows_manifest) as draft:
+        count = shards = 0
+        for shard, rows in enumerate(_units(policy)):
+            pq.write_table(rows, draft.path(f"{shard_name(shard)}.parquet"))
+            count, shards = count + rows.num_rows, shard + 1
+        draft.facts |= {"identity": pool_identity, "rows": count, "shards": shards}
+    return shards
+
+
+def _units(policy: InputPolicy) -> Iterator[pa.Table]:
+    if policy.list is not None:
+        yield from cut_by_image(_numbered(read_list(policy)), policy.images_per_shard)
+        return
+    assert policy.pool is not None
+    yield from _pool_units(policy.pool)
+
+
+def _pool_units(folder: Path) -> Iterator[pa.Table]:
+    """One unit for each shard of an adopted pool, its rows in the pool's own order."""
+    shards = [read_pool_columns(source) for source in list_pool_shards(folder)]
+    table = pa.concat_tables(shards)
+    if table.num_rows == 0:
+        raise BadInputError(f"The pool {folder} has no rows.")
+    rows = _numbered(table)
+    begin = 0
+    for shard in shards:
+        yield rows.slice(begin, shard.num_rows)
+        begin += shard.num_rows
+
+
+def _numbered(table: pa.Table) -> pa.Table:
+    """ROWS_SCHEMA from columns url, caption and, where there is one, uid; a null uid is made."""
+    made = make_uids(table["url"], table["caption"])
+    own = table["uid"].to_pylist() if "uid" in table.column_names else made
+    uids = [uid or other for uid, other in zip(own, made, strict=True)]
+    return number_rows(table["url"], table["caption"], uids)
+
+
+def _pool_digest(folder: Path) -> str:
+    parts = [
+        [tar.name, _file_digest(tar.with_suffix(".parquet"))] for tar in list_pool_shards(folder)
+    ]
+    return fingerprint(parts)
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as err:
+        raise BadInputError(f"{path} cannot be read: {err.strerror or err}.") from err
+
+
+def _recipe_yaml(job: Job) -> bytes:
+    return yaml.safe_dump(job.description(), sort_keys=False, allow_unicode=True).encode()
+
+
+def _pretty(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()

@@ -1,0 +1,113 @@
+"""Tell how a run ended: counts from the ledgers, seconds from the committed units."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.job import Job
+from schemas.errors import RunFailedError
+from schemas.outcome import Stage
+from schemas.report import RunReport
+from transforms.shards.commit import committed
+
+
+def make_report(job: Job) -> RunReport:
+    """The report of a finished run.
+
+    Raises: RunFailedError: the decision or a corpus is not committed, or counts do not add up."""
+    funnel_file = job.decision / "funnel.json"
+    if committed(job.decision / "decision.json") is None:
+        raise RunFailedError(f"The run in {job.run} has no decision yet: run it again.")
+    funnel = json.loads(funnel_file.read_text())
+    _check_sum(funnel, job)
+    seconds, images = _spent(job)
+    return RunReport(
+        run=str(job.run),
+        input_rows=funnel["input_rows"],
+        kept=funnel["kept"],
+        images=funnel["images"],
+        dropped=funnel["dropped"],
+        corpora={name: str(job.corpus(name)) for name in job.recipe.corpora},
+        seconds=seconds,
+        stage_images=images,
+    )
+
+
+def print_report(report: RunReport, console: Console) -> None:
+    """The funnel as people read it."""
+    console.print(_funnel_table(report))
+    if report.planted is not None and report.good is not None:
+        console.print(_planted_table(report))
+    for name, folder in report.corpora.items():
+        console.print(f"corpus [bold]{name}[/]: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"run: {report.run}", soft_wrap=True, highlight=False)
+
+
+def _funnel_table(report: RunReport) -> Table:
+    table = Table(title="Funnel", title_justify="left")
+    for name, justify in (("stage", "left"), ("reason", "left"), ("rows", "right")):
+        table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
+    table.add_column("worker s", justify="right")
+    table.add_column("images/s", justify="right")
+    table.add_row("read", "rows in", f"{report.input_rows:,}", "", "")
+    for stage in _stages(report):
+        speed = ("", "") if stage not in report.seconds else _speed(report, stage)
+        table.add_row(stage, "", "", *speed)
+        for reason, rows in report.dropped.get(stage, {}).items():
+            table.add_row("", reason, f"-{rows:,}", "", "")
+    table.add_row("", f"kept ({report.images:,} images)", f"{report.kept:,}", "", "", style="bold")
+    return table
+
+
+def _stages(report: RunReport) -> list[str]:
+    """Stages that drop rows or take time, in the order of the funnel."""
+    names = [*(stage.value for stage in Stage), "decide", "build"]
+    return [name for name in names if name in report.dropped or name in report.seconds]
+
+
+def _speed(report: RunReport, stage: str) -> tuple[str, str]:
+    seconds, images = report.seconds[stage], report.stage_images.get(stage, 0)
+    return f"{seconds:,.1f}", f"{images / seconds:,.0f}" if images and seconds else ""
+
+
+def _planted_table(report: RunReport) -> Table:
+    table = Table(title="What the demo planted", title_justify="left")
+    table.add_column("kind")
+    for name in ("planted", "caught", "%"):
+        table.add_column(name, justify="right")
+    for kind, count in (report.planted or {}).items():
+        table.add_row(
+            kind, str(count.planted), str(count.caught), _percent(count.caught, count.planted)
+        )
+    if report.good is not None:
+        lost = _percent(report.good.lost, report.good.rows)
+        table.add_row("good images", str(report.good.rows), f"{report.good.lost} lost", lost)
+    return table
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "-"
+
+
+def _check_sum(funnel: dict[str, Any], job: Job) -> None:
+    """Every input row has one outcome: the ledgers must add up to the rows that were read."""
+    rows = committed(job.layout.rows_manifest)
+    if rows is None or rows["rows"] != funnel["input_rows"]:
+        raise RunFailedError(
+            f"The ledgers in {job.decision} have {funnel['input_rows']} rows, but the input has"
+            f" {rows and rows['rows']}: delete that folder and run again."
+        )
+
+
+def _spent(job: Job) -> tuple[dict[str, float], dict[str, int]]:
+    seconds: dict[str, float] = {}
+    images: dict[str, int] = {}
+    for units in job.unit_manifests():
+        for path in sorted(units.folder.glob(units.pattern)):
+            facts = committed(path) or {}
+            seconds[units.stage] = seconds.get(units.stage, 0.0) + float(facts.get("seconds", 0))
+            images[units.stage] = images.get(units.stage, 0) + int(facts.get("images", 0))
+    rounded = {stage: round(spent, 3) for stage, spent in seconds.items()}
+    return rounded, {stage: count for stage, count in images.items() if count}

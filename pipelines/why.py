@@ -1,0 +1,118 @@
+"""What became of a row: its way through the funnel, from what is committed on disk."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from pipelines.job import Job
+from schemas.errors import BadInputError
+from schemas.layout import LEDGER, Layout, shard_name
+from schemas.pair import UID_HEX_DIGITS
+from transforms.shards.commit import committed
+from transforms.shards.measures import read_measure
+
+Explanation = dict[str, Any]
+
+
+def explain(run: Path, what: str) -> list[Explanation]:
+    """One explanation for each input row with this uid or URL, in the order of the rows.
+
+    Raises: BadInputError: `run` is no RUN folder, or no row has this uid or URL."""
+    layout = Layout(run)
+    if not layout.job.is_file():
+        raise BadInputError(f"{run} is no RUN folder: it has no {layout.job.name}.")
+    job = Job.load(layout.job)
+    column = "uid" if re.fullmatch(rf"[0-9a-f]{{{UID_HEX_DIGITS}}}", what) else "url"
+    found = [
+        _explain(job, layout, shard, row)
+        for shard in range(job.shards)
+        for row in _only(pq.read_table(layout.rows / f"{shard_name(shard)}.parquet"), column, what)
+    ]
+    if not found:
+        raise BadInputError(f"No row of {run} has the {column} {what}.")
+    return sorted(found, key=lambda line: line["row"])
+
+
+def print_explanations(lines: list[Explanation], console: Console) -> None:
+    """A short paragraph for each row."""
+    for line in lines:
+        ending = (
+            "[green]kept[/]"
+            if line["outcome"] == "kept"
+            else f"[red]dropped[/] at {line['stage']}: {line['reason']} ({line['detail']})"
+            if line["outcome"] == "dropped"
+            else line["outcome"]
+        )
+        head = f"[bold]row {line['row']}[/] {line['uid']}: {ending}"
+        console.print(head, highlight=False, soft_wrap=True)
+        for name in ("url", "caption", "image", "measures", "corpora"):
+            if line.get(name):
+                text = f"  {name}: {_plain(line[name])}"
+                console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _only(table: pa.Table, column: str, value: str | int) -> list[dict[str, Any]]:
+    """The table's rows that have `value` in `column`."""
+    return table.filter(pc.field(column) == value).to_pylist()
+
+
+def _explain(job: Job, layout: Layout, shard: int, row: dict[str, Any]) -> Explanation:
+    line: Explanation = {name: row[name] for name in ("row", "uid", "url", "caption")}
+    line |= _outcome(job, shard, row["row"])
+    line["image"] = _image(layout, shard, row["row"])
+    line["measures"] = _measures(job, shard, row["uid"])
+    line["corpora"] = _corpora(job, row) if line["outcome"] == "kept" else {}
+    return line
+
+
+def _outcome(job: Job, shard: int, row: int) -> Explanation:
+    path = job.decision / LEDGER / f"{shard_name(shard)}.parquet"
+    if not path.exists():
+        return {"outcome": "not decided yet"}
+    found = _only(pq.read_table(path), "row", row)[0]
+    if found["kept"]:
+        return {"outcome": "kept"}
+    return {"outcome": "dropped"} | {name: found[name] for name in ("stage", "reason", "detail")}
+
+
+def _image(layout: Layout, shard: int, row: int) -> Explanation:
+    """What the pool knows of the row's image; empty where it was not fetched yet."""
+    path = layout.pool / f"{shard_name(shard)}.parquet"
+    if not path.exists():
+        return {}
+    found = _only(pq.read_table(path), "row", row)[0]
+    names = ("status", "key", "width", "height", "original_width", "original_height", "sha256")
+    return {"pool_shard": shard_name(shard)} | {n: found[n] for n in names if found[n] is not None}
+
+
+def _measures(job: Job, shard: int, uid: str) -> Explanation:
+    values: Explanation = {}
+    for name in job.measure_names():
+        table = read_measure(job.measure(name), shard)
+        for found in _only(table, "uid", uid):
+            values[name] = {key: value for key, value in found.items() if key != "uid"}
+    return values
+
+
+def _corpora(job: Job, row: dict[str, Any]) -> Explanation:
+    """The tar and key in which the row's image lies, for each corpus that is finished."""
+    texts = pq.read_table(job.decision / "texts.parquet", columns=["uid", "image"]).to_pylist()
+    first_uids: dict[int, str] = {}
+    for text in texts:
+        first_uids.setdefault(text["image"], text["uid"])
+    place, key = list(first_uids).index(row["image"]), first_uids[row["image"]]
+    return {
+        name: f"{job.corpus(name)}/{shard_name(place // policy.samples_per_shard)}.tar: {key}"
+        for name, policy in job.recipe.corpora.items()
+        if committed(job.corpus(name) / "manifest.json") is not None
+    }

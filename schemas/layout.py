@@ -1,0 +1,65 @@
+"""Where everything lies in a RUN folder. The one place that knows these names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below one RUN."""
+
+    run: Path
+
+    @property
+    def identity(self) -> Path:
+        """What this run was made from: input list and fetch settings."""
+        return self.run / "run.json"
+
+    @property
+    def job(self) -> Path:
+        """What the driver is started with."""
+        return self.run / "job.json"
+
+    @property
+    def rows(self) -> Path:
+        return self.run / "rows"
+
+    @property
+    def rows_manifest(self) -> Path:
+        return self.rows / "rows.json"
+
+    @property
+    def pool(self) -> Path:
+        return self.run / "pool"
+
+    def recipe(self, recipe: str) -> Path:
+        return self.run / "recipes" / f"{recipe}.yaml"
+
+    def measure(self, name: str, fingerprint: str) -> Path:
+        return self.run / "measures" / name / fingerprint
+
+    def outcome(self, name: str, fingerprint: str) -> Path:
+        """Folder of what a whole-pool rule found."""
+        return self.run / "outcomes" / name / fingerprint
+
+    def decision(self, fingerprint: str) -> Path:
+        return self.run / "decisions" / fingerprint
+
+    def corpus(self, name: str, fingerprint: str) -> Path:
+        return self.run / "corpora" / name / fingerprint
+
+    def corpus_commits(self, corpus: Path) -> Path:
+        """Commit records of a corpus's shards: apart, so that equal corpora are equal folders."""
+        return self.run / "commits" / corpus.parent.name / corpus.name
+
+
+def shard_name(shard: int) -> str:
+    """Name of a pool or corpus shard without its ending: 00012."""
+    return f"{shard:05d}"
+
+
+def pool_manifest(pool: Path, shard: int) -> Path:
+    """img2dataset's stats file, written last: the commit record of a pool shard."""
+    return pool / f"{shard_name(shard)}_stats.json"

@@ -1,0 +1,36 @@
+"""What a run tells machines: the last line of stdout under --json. Later stages add fields."""
+
+from pydantic import BaseModel, Field
+
+
+class Planted(BaseModel):
+    """How many rows of one kind the demo planted, and how many of them were dropped."""
+
+    planted: int
+    caught: int
+
+
+class Good(BaseModel):
+    """Images of the demo with a right caption, and those of which no such row is kept."""
+
+    rows: int
+    lost: int
+
+
+class RunReport(BaseModel, extra="forbid"):
+    """The outcome of `pairmill run` and `pairmill demo`; counts are read from the ledgers."""
+
+    run: str = Field(description="The RUN folder.")
+    input_rows: int
+    kept: int = Field(description="Rows that no rule dropped.")
+    images: int = Field(description="Distinct images among the kept rows.")
+    dropped: dict[str, dict[str, int]] = Field(description="{stage: {reason: rows}}.")
+    corpora: dict[str, str] = Field(description="{name: folder}.")
+    seconds: dict[str, float] = Field(
+        description="{stage: seconds that workers spent in it}, summed from committed units."
+    )
+    stage_images: dict[str, int] = Field(
+        description="{stage: images that went through it}, summed from committed units."
+    )
+    planted: dict[str, Planted] | None = Field(default=None, description="Only from the demo.")
+    good: Good | None = Field(default=None, description="Only from the demo.")

@@ -1,0 +1,207 @@
+"""The whole mill, as its users run it: the command, real HTTP on loopback, real processes."""
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import webdataset as wds
+import yaml
+from milling import ROWS, corpus_bytes, demo, demo_killed_after, pairmill, stamps
+
+from pipelines.demo.run import read_ledger
+from pipelines.job import Job
+from schemas.layout import Layout
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A demo that nothing disturbed, and its report."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    return out, demo(out)
+
+
+def _job(out: Path) -> Job:
+    return Job.load(Layout(out).job)
+
+
+def test_every_count_of_the_demo_reconciles(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    out, report = undisturbed
+    ledger = read_ledger(out)
+    assert ledger["row"].tolist() == list(range(ROWS))
+    assert len(pq.read_table(out / "web" / "list.parquet")) == ROWS == report["input_rows"]
+    dropped = ledger[~ledger["kept"]]
+    assert report["kept"] == int(ledger["kept"].sum()) == ROWS - len(dropped)
+    counted = Counter(zip(dropped["stage"], dropped["reason"], strict=True))
+    told = {(s, r): n for s, reasons in report["dropped"].items() for r, n in reasons.items()}
+    assert told == counted
+    assert dropped["detail"].notna().all()
+    assert dropped["reason"].notna().all()
+    pool = [pq.read_table(p) for p in sorted((out / "pool").glob("*.parquet"))]
+    assert sum(p.num_rows for p in pool) == ROWS
+    assert json.loads((_job(out).decision / "funnel.json").read_text())["kept"] == report["kept"]
+
+
+def test_the_corpus_holds_exactly_the_kept_rows(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    out, report = undisturbed
+    ledger = read_ledger(out)
+    kept = set(ledger.loc[ledger["kept"], "uid"])
+    tars = sorted(map(str, Path(report["corpora"]["pairs"]).glob("*.tar")))
+    samples = list(wds.WebDataset(tars, shardshuffle=False, empty_check=False))
+    uids = [c["uid"] for sample in samples for c in json.loads(sample["json"])["captions"]]
+    assert sorted(uids) == sorted(kept)
+    assert len(samples) == report["images"]
+
+
+def test_the_demo_catches_what_it_planted(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    _, report = undisturbed
+    planted = report["planted"]
+    let_through = {"wrong_caption", "reencoded_copy", "other_language"}
+    assert {k for k, n in planted.items() if n["caught"] < n["planted"]} <= let_through
+    wrong = planted["wrong_caption"]
+    assert wrong["caught"] >= 0.75 * wrong["planted"]
+    assert report["good"]["lost"] <= 0.15 * report["good"]["rows"]
+
+
+def test_verify_finds_no_fault_and_then_a_flipped_byte(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    _, report = undisturbed
+    corpus = Path(report["corpora"]["pairs"])
+    assert pairmill("verify", corpus).returncode == 0
+    copy = tmp_path / "corpus"
+    copy.mkdir()
+    for path in corpus.iterdir():
+        if path.is_file():
+            (copy / path.name).write_bytes(path.read_bytes())
+    tar = next(copy.glob("*.tar"))
+    data = bytearray(tar.read_bytes())
+    data[len(data) // 2] ^= 1
+    tar.write_bytes(data)
+    done = pairmill("verify", copy)
+    assert done.returncode == 3
+    assert tar.name in done.stderr
+
+
+def test_why_tells_a_dropped_and_a_kept_row(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = undisturbed
+    ledger = read_ledger(out)
+    for kept, line in ((True, "kept"), (False, "dropped at")):
+        uid = ledger.loc[ledger["kept"] == kept, "uid"].iloc[0]
+        done = pairmill("why", out, uid)
+        assert done.returncode == 0
+        assert line in done.stdout
+    assert pairmill("why", out, "http://no.such/url").returncode == 2
+
+
+def test_an_edited_threshold_redoes_only_what_depends_on_it(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, report = undisturbed
+    before = {n: stamps(out / n) for n in ("rows", "pool", "measures", "outcomes", "corpora")}
+    recipe = _edited_recipe(out, clip_at_least=-1.0)
+    done = pairmill("run", recipe, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    relaxed = json.loads(done.stdout.splitlines()[-1])
+    assert relaxed["kept"] > report["kept"]
+    assert relaxed["dropped"]["fetch"] == report["dropped"]["fetch"]
+    after = {n: stamps(out / n) for n in before}
+    for name in ("rows", "pool", "measures", "outcomes"):
+        assert after[name] == before[name], name
+    assert before["corpora"].items() <= after["corpora"].items()
+    assert len(after["corpora"]) > len(before["corpora"])
+
+
+def test_a_looser_rule_before_a_measure_measures_only_the_newcomers(
+    undisturbed: tuple[Path, dict[str, Any]],
+) -> None:
+    out, _ = undisturbed
+    recipe = _edited_recipe(out, shorter_side_px=1)
+    before = stamps(out / "measures")
+    done = pairmill("run", recipe, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    after = stamps(out / "measures")
+    assert before.items() <= after.items()
+    new = set(after) - set(before)
+    assert new
+    assert all(Path(name).name.split("-")[1].startswith("1.") for name in new)
+    parts = [Path(name) for name in after if name.endswith(".parquet") and "clip" in name]
+    uids = Counter(u for p in parts for u in pq.read_table(out / "measures" / p)["uid"].to_pylist())
+    assert max(uids.values()) == 1
+
+
+def _edited_recipe(
+    out: Path, *, clip_at_least: float | None = None, shorter_side_px: int | None = None
+) -> Path:
+    """The demo's recipe with a limit changed, beside the list that it names."""
+    content = yaml.safe_load((out / "web" / "recipe.yaml").read_text())
+    for step in content["rules"]:
+        if "clip_score" in step and clip_at_least is not None:
+            step["clip_score"]["at_least"] = clip_at_least
+        if "shorter_side" in step and shorter_side_px is not None:
+            step["shorter_side"]["at_least_px"] = shorter_side_px
+    path = out / "web" / "edited.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_killed_at_random_moments_it_ends_byte_identical(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Each attempt is killed -9 some moments further on; what was committed is never redone."""
+    _, report = undisturbed
+    out = tmp_path / "run"
+    rng = random.Random()
+    seed = rng.randrange(1 << 30)
+    rng.seed(seed)
+    committed: dict[str, int] = {}
+    for _ in range(4):
+        demo_killed_after(out, rng.uniform(4, 14))
+        now = _manifests(out)
+        assert committed.items() <= now.items(), f"a commit was undone or redone (seed {seed})"
+        committed = now
+    resumed = demo(out)
+    assert committed.items() <= _manifests(out).items(), f"a commit was redone (seed {seed})"
+    assert corpus_bytes(resumed) == corpus_bytes(report), f"seed {seed}"
+    told = ("input_rows", "kept", "images", "dropped", "planted", "good")
+    assert {n: resumed[n] for n in told} == {n: report[n] for n in told}
+
+
+def _manifests(out: Path) -> dict[str, int]:
+    """Commit records with the time at which each was written."""
+    if not out.exists():
+        return {}
+    found = {}
+    for name in ("pool", "measures", "outcomes", "decisions", "corpora"):
+        for path in (out / name).rglob("*.json"):
+            if not path.name.endswith(".part"):
+                found[str(path.relative_to(out))] = path.stat().st_mtime_ns
+    return found
+
+
+ENGINES = {
+    "in_memory": ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+    "one worker": ["--direct_running_mode=multi_processing", "--direct_num_workers=1"],
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_give_the_same_bytes(
+    engine: str, undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    _, report = undisturbed
+    assert corpus_bytes(demo(tmp_path / "run", "--", *ENGINES[engine])) == corpus_bytes(report)
+
+
+@pytest.mark.engine
+def test_a_portable_runner_gives_the_same_bytes(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    from pipelines.engines.portable import portable_engine
+
+    _, report = undisturbed
+    with portable_engine() as flags:
+        assert corpus_bytes(demo(tmp_path / "run", "--", *flags)) == corpus_bytes(report)

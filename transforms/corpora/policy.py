@@ -1,0 +1,13 @@
+"""What a recipe says of a corpus."""
+
+from pydantic import BaseModel, Field
+
+
+class CorpusPolicy(BaseModel, extra="forbid", frozen=True):
+    """Universal WebDataset shards: KEY.jpg (or .png), KEY.txt, KEY.json."""
+
+    samples_per_shard: int = Field(
+        default=10_000,
+        gt=0,
+        description="At most so many samples in a shard; the last may be smaller.",
+    )

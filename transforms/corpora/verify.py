@@ -1,0 +1,135 @@
+"""Check a finished corpus: files against the manifest, samples against what readers need."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from schemas.errors import BadInputError
+from transforms.corpora.finish import MANIFEST, SIZES
+
+Faults = Iterator[str]
+IMAGES = ("jpg", "png")
+
+
+def verify_corpus(corpus: Path) -> dict[str, Any]:
+    """{"samples", "shards", "faults"}: faults is a list of sentences, empty for a sound corpus.
+
+    Raises: BadInputError: the folder has no manifest."""
+    manifest = _read_manifest(corpus)
+    seen: set[str] = set()
+    faults = list(_check_folder(corpus, manifest))
+    for name, shard in manifest["shards"].items():
+        if (corpus / name).is_file():
+            faults += _check_shard(corpus / name, shard, seen)
+    return {"samples": manifest["samples"], "shards": len(manifest["shards"]), "faults": faults}
+
+
+def _read_manifest(corpus: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((corpus / MANIFEST).read_bytes())
+    except OSError as err:
+        raise BadInputError(
+            f"{corpus} is no finished corpus: it has no {MANIFEST}; name a folder under"
+            " RUN/corpora/NAME."
+        ) from err
+    except ValueError as err:
+        raise BadInputError(f"{corpus / MANIFEST} is not JSON: {err}.") from err
+    if not isinstance(manifest, dict) or "shards" not in manifest:
+        raise BadInputError(f"{corpus / MANIFEST} is not the manifest of a corpus.")
+    return manifest
+
+
+def _check_folder(corpus: Path, manifest: dict[str, Any]) -> Faults:
+    """Every file that the manifest names, whole; and no tar that it does not name."""
+    for name, facts in {**manifest["files"], **manifest["shards"]}.items():
+        path = corpus / name
+        if not path.is_file():
+            yield f"{name} is missing"
+        elif path.stat().st_size != facts["bytes"]:
+            yield f"{name} has {path.stat().st_size} bytes, the manifest says {facts['bytes']}"
+        elif _sha256(path) != facts["sha256"]:
+            yield f"{name} has other bytes than the manifest's sha256"
+    for path in sorted(corpus.glob("*.tar")):
+        if path.name not in manifest["shards"]:
+            yield f"{path.name} is not in the manifest"
+    counts = {name: shard["samples"] for name, shard in manifest["shards"].items()}
+    if (corpus / SIZES).is_file() and (corpus / SIZES).read_bytes() != _sizes_bytes(counts):
+        yield f"{SIZES} does not agree with the manifest"
+
+
+def _sizes_bytes(counts: dict[str, int]) -> bytes:
+    return (json.dumps(counts, indent=1) + "\n").encode()
+
+
+def _check_shard(path: Path, facts: dict[str, Any], seen: set[str]) -> Faults:
+    """`seen` has the keys of earlier shards: a key is unique in the whole corpus."""
+    count = 0
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for key, members in _samples(tar):
+                count += 1
+                if key in seen:
+                    yield f"{path.name}: key {key} comes twice, or its members lie apart"
+                seen.add(key)
+                for fault in _check_sample(key, members):
+                    yield f"{path.name}: {key}: {fault}"
+    except (tarfile.TarError, OSError, EOFError) as err:
+        yield f"{path.name} cannot be read to its end: {err}"
+    if count != facts["samples"]:
+        yield f"{path.name} has {count} samples, the manifest says {facts['samples']}"
+
+
+def _samples(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Runs of members with one key, as webdataset groups them."""
+    key, members = "", dict[str, bytes]()
+    for member in tar:
+        name, _, extension = member.name.partition(".")
+        if name != key and members:
+            yield key, members
+            members = {}
+        file = tar.extractfile(member)
+        key, members[extension] = name, file.read() if file else b""
+    if members:
+        yield key, members
+
+
+def _check_sample(key: str, members: dict[str, bytes]) -> Faults:
+    if "/" in key or not key:
+        yield "the key is not a plain name"
+    images = [extension for extension in members if extension in IMAGES]
+    if len(images) != 1 or set(members) != {*images, "txt", "json"}:
+        yield f"members are {', '.join(sorted(members))}; one of jpg and png, txt, json wanted"
+        return
+    yield from _check_image(members[images[0]])
+    yield from _check_texts(members["txt"], members["json"])
+
+
+def _check_image(data: bytes) -> Faults:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
+        yield f"the image cannot be decoded ({err})"
+
+
+def _check_texts(text: bytes, record: bytes) -> Faults:
+    try:
+        fields, caption = json.loads(record), text.decode()
+    except ValueError as err:
+        yield f"txt or json cannot be read ({err})"
+        return
+    if not isinstance(fields, dict) or fields.get("caption") != caption:
+        yield "the json's caption is not the txt"
+    elif not caption.strip():
+        yield "the caption is empty"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

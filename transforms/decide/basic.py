@@ -1,0 +1,71 @@
+"""Rules over what a pool row says of itself: caption, sides, aspect."""
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, Field
+
+from transforms.decide.rule import SingleRowRule, Verdict
+
+
+class CaptionRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
+    """Drop captions that are empty or too short. DataComp's basic filter: 3 words, 6 characters.
+
+    Words are what white space parts, as in DataComp; characters include inner spaces.
+    """
+
+    min_words: int = Field(default=1, ge=1, description="Fewest words of a caption.")
+    min_chars: int = Field(default=1, ge=1, description="Fewest characters of a caption, stripped.")
+
+    def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
+        captions = [caption.strip() for caption in rows["caption"].to_pylist()]
+        words = np.array([len(caption.split()) for caption in captions], dtype=np.int64)
+        chars = np.array([len(caption) for caption in captions], dtype=np.int64)
+        short = (chars > 0) & ((words < self.min_words) | (chars < self.min_chars))
+
+        def too_short(i: int) -> str:
+            limits = f"at least {self.min_words} and {self.min_chars}"
+            return f"{words[i]} words and {chars[i]} characters, {limits} wanted"
+
+        return [
+            Verdict(reason="empty_caption", dropped=chars == 0, detail=lambda i: "no characters"),
+            Verdict(reason="short_caption", dropped=short, detail=too_short),
+        ]
+
+
+class ShorterSideRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
+    """Drop images whose shorter side, as fetched, is under a limit. DataComp: 200 px."""
+
+    at_least_px: int = Field(..., ge=1, description="Fewest pixels of the shorter side.")
+
+    def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
+        shorter_px, _ = _sides_px(rows)
+        return [
+            Verdict(
+                reason="small_image",
+                dropped=shorter_px < self.at_least_px,
+                detail=lambda i: f"shorter side {shorter_px[i]} px, limit {self.at_least_px} px",
+            )
+        ]
+
+
+class AspectRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
+    """Drop images whose longer side is over `at_most` times the shorter. DataComp: 3.0."""
+
+    at_most: float = Field(..., ge=1, allow_inf_nan=False, description="Largest longer : shorter.")
+
+    def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
+        shorter_px, longer_px = _sides_px(rows)
+        aspect = longer_px / shorter_px
+        return [
+            Verdict(
+                reason="extreme_aspect",
+                dropped=aspect > self.at_most,
+                detail=lambda i: f"aspect {aspect[i]:.3f}, limit {self.at_most:g}",
+            )
+        ]
+
+
+def _sides_px(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    width_px = rows["original_width"].to_numpy()
+    height_px = rows["original_height"].to_numpy()
+    return np.minimum(width_px, height_px), np.maximum(width_px, height_px)

@@ -1,0 +1,119 @@
+"""Wire rules into the graph: whole-pool outcomes, the ledgers, and the decision as a unit."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.pvalue import AsIter, AsSingleton
+
+from schemas.layout import LEDGER, Layout, shard_name
+from transforms.decide.ledger import kept_texts, write_decision
+from transforms.decide.screen import OUTCOME_FILE, Step, gather, screen
+from transforms.shards.commit import Draft, committed
+from transforms.shards.work import at_work
+
+
+@dataclass(eq=False)
+class Settle(beam.PTransform):
+    """Settle a whole-pool rule once; shards go on when its outcome is committed.
+
+    What crosses the shuffle is an Arrow batch of a few small columns for each shard.
+    """
+
+    run: Path
+    before: Sequence[Step]
+    step: Step
+
+    def expand(self, input_or_inputs):
+        columns = input_or_inputs | "gather" >> beam.FlatMap(
+            gather_columns, self.run, self.before, self.step
+        )
+        settled = (
+            input_or_inputs.pipeline
+            | beam.Create([None])
+            | "settle" >> beam.Map(settle, self.run, self.step, AsIter(columns))
+        )
+        return input_or_inputs | "wait" >> beam.Map(_after, AsSingleton(settled)) | beam.Reshuffle()
+
+
+@dataclass(eq=False)
+class Decide(beam.PTransform):
+    """Write every shard's ledger, then the decision; gives one element, the decision's folder."""
+
+    run: Path
+    decision: Path
+    steps: Sequence[Step]
+
+    def expand(self, input_or_inputs):
+        ledgers = input_or_inputs | "ledger" >> beam.Map(
+            write_ledger, self.run, self.decision, self.steps
+        )
+        return (
+            input_or_inputs.pipeline
+            | beam.Create([None])
+            | "commit" >> beam.Map(commit_decision, self.run, self.decision, AsIter(ledgers))
+        )
+
+
+def gather_columns(
+    shard: int, run: Path, before: Sequence[Step], step: Step
+) -> Iterable[pa.RecordBatch]:
+    """The batch a whole-pool rule needs of one shard; nothing where its outcome is committed."""
+    assert step.outcome is not None
+    if committed(_outcome_manifest(step.outcome)) is None:
+        with at_work(run, step.outcome.parent.name, shard_name(shard)):
+            table = gather(Layout(run).pool, shard, before, step.rule, step.measure)
+        yield table.combine_chunks().to_batches()[0] if table.num_rows else _empty_batch(table)
+
+
+def settle(_: None, run: Path, step: Step, batches: Iterable[pa.RecordBatch]) -> bool:
+    """Commit the outcome of a whole-pool rule, from the columns of all shards."""
+    assert step.outcome is not None
+    manifest = _outcome_manifest(step.outcome)
+    if committed(manifest) is None:
+        began_s = time.perf_counter()
+        with at_work(run, step.outcome.parent.name, "outcome"), Draft(manifest) as draft:
+            outcome = step.rule.settle(pa.Table.from_batches(list(batches)))
+            pq.write_table(outcome, draft.path(OUTCOME_FILE))
+            draft.facts["rows"] = outcome.num_rows
+            draft.facts["seconds"] = time.perf_counter() - began_s
+    return True
+
+
+def write_ledger(shard: int, run: Path, decision: Path, steps: Sequence[Step]) -> int:
+    """Commit a shard's ledger and the references to what it keeps. Returns the shard."""
+    manifest = decision / LEDGER / f"{shard_name(shard)}.json"
+    if committed(manifest) is None:
+        with at_work(run, "decide", shard_name(shard)) as work, Draft(manifest) as draft:
+            screened = screen(Layout(run).pool, shard, steps)
+            pq.write_table(screened.ledger(), draft.path(f"{shard_name(shard)}.parquet"))
+            kept = kept_texts(screened, shard, steps)
+            pq.write_table(kept, draft.path(f"{shard_name(shard)}.kept.parquet"))
+            draft.facts["seconds"] = work.seconds
+    return shard
+
+
+def commit_decision(_: None, run: Path, decision: Path, shards: Iterable[int]) -> str:
+    """Commit the selection, the surviving texts and the funnel of all ledgers."""
+    manifest = decision / "decision.json"
+    if committed(manifest) is None:
+        with at_work(run, "decide", "decision") as work, Draft(manifest) as draft:
+            write_decision(decision / LEDGER, sorted(shards), draft)
+            draft.facts["seconds"] = work.seconds
+    return str(decision)
+
+
+def _after(shard: int, _settled: bool) -> int:
+    return shard
+
+
+def _outcome_manifest(outcome: Path) -> Path:
+    return outcome / "outcome.json"
+
+
+def _empty_batch(table: pa.Table) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=table.schema)

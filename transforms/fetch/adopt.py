@@ -1,0 +1,176 @@
+"""Use an img2dataset output folder (webdataset format) as a pool, unchanged where it lies.
+
+What is written is a parquet in POOL_SCHEMA and a manifest that names the foreign tar. Rows stay
+in the source's order with the source's keys; rows that share a URL there are images of their own.
+"""
+
+import hashlib
+import io
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from schemas.errors import BadInputError, CorruptPoolError
+from schemas.layout import pool_manifest, shard_name
+from schemas.pair import Failure, Status
+from transforms.fetch.decode import DECODER_ERRORS, FORMATS
+from transforms.fetch.messages import classify_message, status_of
+from transforms.fetch.pool import pool_table, stats, write_parquet
+from transforms.fetch.records import Failed, ImageFacts
+from transforms.shards.commit import Draft, Manifest, committed
+from transforms.shards.tar import Span, index_tar, read_span
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+
+_SAID = ("width", "height", "original_width", "original_height", "exif", "sha256")
+
+Samples = dict[str, dict[str, Span]]
+
+
+def list_pool_shards(folder: Path) -> list[Path]:
+    """The folder's tars in order of their numbers, each with a parquet beside it.
+
+    Raises: BadInputError: no folder, no tar, or a tar without its parquet."""
+    if not folder.is_dir():
+        raise BadInputError(f"The pool {folder} does not exist or is no folder.")
+    tars = sorted(folder.glob("*.tar"), key=lambda tar: (len(tar.name), tar.name))
+    if not tars:
+        raise BadInputError(
+            f"The pool {folder} has no .tar files: give an output folder of img2dataset in"
+            " webdataset format."
+        )
+    alone = next((tar for tar in tars if not tar.with_suffix(".parquet").is_file()), None)
+    if alone is not None:
+        raise BadInputError(
+            f"The pool's {alone} has no {alone.stem}.parquet beside it: its shard was never"
+            " finished, so make it anew with img2dataset or remove it."
+        )
+    return tars
+
+
+def read_pool_columns(source_tar: Path) -> pa.Table:
+    """Columns url, caption and, where the source has one, uid; only a uid can be null.
+
+    Where the source has no URLs the sample's place stands for it: 00000.tar/000000012. A source
+    without captions has empty ones.
+
+    Raises: CorruptPoolError: the parquet cannot be read."""
+    source = _read_source(source_tar)
+    keys = source["key"].to_pylist()
+    places = [f"{source_tar.name}/{key}" for key in keys]
+    columns = {
+        "url": _texts(source, "url", places),
+        "caption": _texts(source, "caption", [""] * len(keys)),
+    }
+    if "uid" in source.column_names:
+        columns["uid"] = source["uid"].to_pylist()
+    return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
+
+
+def adopt_shard(source_tar: Path, rows: pa.Table, shard: int, pool: Path) -> Manifest:
+    """Commit pool shard `shard` as a view of a foreign one, unless it is; returns its manifest.
+
+    Args:   rows: ROWS_SCHEMA, one row for each of the source's parquet, in its order.
+    Raises: CorruptPoolError: the source cannot be read, or has other rows than it had."""
+    manifest = pool_manifest(pool, shard)
+    if (done := committed(manifest)) is not None:
+        return done
+    began_s = time.time()
+    source = _read_source(source_tar)
+    if read_pool_columns(source_tar)["url"].to_pylist() != rows["url"].to_pylist():
+        raise CorruptPoolError(
+            f"The pool shard {source_tar} has other rows than when this run began: restore it,"
+            " or run the recipe with another --out."
+        )
+    facts = _facts_of_rows(source_tar, source)
+    table = pool_table(rows, source["key"].to_pylist(), facts)
+    with Draft(manifest) as draft:
+        write_parquet(draft.path(f"{shard_name(shard)}.parquet"), table)
+        tar = str(source_tar.resolve())
+        draft.facts |= {"images": len(facts), "tar": tar, **stats(table, began_s, time.time())}
+    return committed(manifest) or {}
+
+
+def _read_source(source_tar: Path) -> pa.Table:
+    path = source_tar.with_suffix(".parquet")
+    try:
+        source = pq.ParquetFile(path, memory_map=False).read()
+    except (pa.ArrowException, OSError) as err:
+        raise CorruptPoolError(_broken(path, str(err).partition("\n")[0])) from err
+    if missing := [name for name in ("key", "status") if name not in source.column_names]:
+        raise CorruptPoolError(_broken(path, f"it has no column {missing[0]!r}"))
+    return source
+
+
+def _facts_of_rows(source_tar: Path, source: pa.Table) -> list[ImageFacts]:
+    try:
+        samples = index_tar(source_tar)
+    except CorruptPoolError as err:
+        raise CorruptPoolError(_broken(source_tar, "it is cut short or no tar")) from err
+    with source_tar.open("rb") as file:
+        return [_facts(row, samples, file) for row in _without_blobs(source).to_pylist()]
+
+
+def _without_blobs(source: pa.Table) -> pa.Table:
+    """Only the columns that say something of the image."""
+    names = ("key", "status", "error_message", *_SAID)
+    return source.select([name for name in names if name in source.column_names])
+
+
+def _facts(row: dict[str, Any], samples: Samples, file: BinaryIO) -> ImageFacts:
+    if row["status"] != Status.SUCCESS:
+        message = row.get("error_message")
+        return ImageFacts.of(
+            Failed(
+                failure=classify_message(message),
+                detail=message or "img2dataset gives no cause",
+                status=status_of(row["status"]),
+            )
+        )
+    members = samples.get(row["key"], {})
+    span = next((members[name] for name in IMAGE_EXTENSIONS if name in members), None)
+    if span is None:
+        detail = f"{row['key']} is listed as a success and is not in the tar"
+        return ImageFacts.of(Failed(failure=Failure.OTHER, detail=detail))
+    said = {name: row.get(name) for name in _SAID}
+    if any(said[name] is None for name in ("width", "height", "sha256")):
+        seen = _look_at(read_span(file, span))
+        if seen is None:
+            detail = "no header can be read"
+            return ImageFacts.of(Failed(failure=Failure.BROKEN_IMAGE, detail=detail))
+        said = {name: seen.get(name) if said[name] is None else said[name] for name in _SAID}
+    return ImageFacts(status=Status.SUCCESS, **said)
+
+
+def _look_at(stored: bytes) -> dict[str, Any] | None:
+    """What the stored bytes themselves say, for a source that does not; None: nothing."""
+    try:
+        with Image.open(io.BytesIO(stored), formats=FORMATS) as image:
+            width_px, height_px = image.size
+    except DECODER_ERRORS:
+        return None
+    return {
+        "width": width_px,
+        "height": height_px,
+        "original_width": width_px,
+        "original_height": height_px,
+        "sha256": hashlib.sha256(stored).hexdigest(),
+    }
+
+
+def _texts(source: pa.Table, name: str, otherwise: list[str]) -> list[str]:
+    if name not in source.column_names:
+        return otherwise
+    pairs = zip(source[name].to_pylist(), otherwise, strict=True)
+    return [instead if text is None else str(text) for text, instead in pairs]
+
+
+def _broken(path: Path, why: str) -> str:
+    return (
+        f"The pool shard {path} cannot be read ({why}): make it anew with img2dataset, or remove"
+        f" the files {path.stem}* beside it and run with another --out."
+    )

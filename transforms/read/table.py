@@ -1,0 +1,134 @@
+"""Read a list of URLs and captions, whatever its format, and say clearly why it cannot be read."""
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
+import pyarrow.parquet as pq
+
+from schemas.errors import BadInputError
+from transforms.read.policy import InputPolicy
+
+KINDS = (".parquet", ".csv", ".tsv", ".txt", ".jsonl", ".json", ".ndjson")
+UID = re.compile(r"[0-9a-f]{32}")
+
+
+def list_files(path: Path) -> list[Path]:
+    """The files of an input list: itself, or those in a folder, in the order of their names.
+
+    Raises: BadInputError: there are none."""
+    if path.is_file():
+        return [path]
+    files = sorted(file for file in path.glob("*") if _kind(file) in KINDS)
+    if not files:
+        missing = "has no list in it" if path.is_dir() else "does not exist"
+        raise BadInputError(f"The input list {path} {missing}.")
+    return files
+
+
+def read_list(policy: InputPolicy) -> pa.Table:
+    """The list's columns `url`, `caption` and, if named, `uid`: strings without nulls, in order.
+
+    Raises: BadInputError: missing, unreadable, without one of the columns, or without rows."""
+    assert policy.list is not None
+    table = pa.concat_tables([_read_file(path, policy) for path in list_files(policy.list)])
+    if table.num_rows == 0:
+        raise BadInputError(f"The input list {policy.list} has no rows.")
+    if policy.uid is not None:
+        _check_uids(table["uid"], policy.list)
+    return table
+
+
+def _read_file(path: Path, policy: InputPolicy) -> pa.Table:
+    try:
+        table = _read(path, policy)
+        table.validate(full=True)  # neither parquet nor JSON checks that text is UTF-8
+    except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as err:
+        raise BadInputError(f"The input list {path} cannot be read: {_first_line(err)}") from err
+    return pa.table({ours: _column(table, name, path) for ours, name in _columns(policy).items()})
+
+
+def _columns(policy: InputPolicy) -> dict[str, str]:
+    """Our names of the columns to the list's."""
+    named = {"url": policy.url, "caption": policy.caption, "uid": policy.uid}
+    return {ours: name for ours, name in named.items() if name is not None}
+
+
+def _check_uids(uids: pa.ChunkedArray, path: Path) -> None:
+    for uid in uids.to_pylist():
+        if not UID.fullmatch(uid):
+            raise BadInputError(
+                f"The input list {path} has the uid {uid!r}: 32 hex digits in lower case wanted."
+            )
+
+
+def _read(path: Path, policy: InputPolicy) -> pa.Table:
+    kind = _kind(path)
+    if kind == ".parquet":
+        return pq.read_table(path, columns=_wanted(pq.read_schema(path).names, policy))
+    if kind in (".csv", ".tsv", ".txt"):
+        return _read_csv(path, policy, "," if kind == ".csv" else "\t")
+    if kind in (".jsonl", ".json", ".ndjson"):
+        with pa.input_stream(str(path)) as stream:
+            return pa_json.read_json(stream)
+    raise BadInputError(
+        f"The input list {path} has an unknown ending: .parquet, .csv, .tsv or .jsonl"
+        " are read, each but the first also with .gz."
+    )
+
+
+def _kind(path: Path) -> str:
+    return next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "")
+
+
+def _read_csv(path: Path, policy: InputPolicy, delimiter: str) -> pa.Table:
+    """CSV quotes as usual; in TSV a quotation mark is a character like any other."""
+    quoted = delimiter == ","
+    names = policy.header or _header_line(path, delimiter)
+    with pa.input_stream(str(path)) as stream:
+        return pa_csv.read_csv(
+            stream,
+            read_options=pa_csv.ReadOptions(column_names=policy.header or None),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if quoted else False,
+                newlines_in_values=quoted,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+
+
+def _header_line(path: Path, delimiter: str) -> list[str]:
+    with pa.input_stream(str(path)) as stream:
+        line = stream.read(1 << 20).split(b"\n", 1)[0].decode().lstrip("\ufeff").rstrip("\r")
+    return [name.strip('"') for name in line.split(delimiter)]
+
+
+def _wanted(names: list[str], policy: InputPolicy) -> list[str]:
+    """Read only what is used; a name that is missing is reported later, with those there are."""
+    wanted = list(_columns(policy).values())
+    return wanted if set(wanted) <= set(names) else names
+
+
+def _column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+    if table.column_names.count(name) != 1:
+        there = ", ".join(table.column_names)
+        found = "more than one" if name in table.column_names else "no"
+        raise BadInputError(f"The input list {path} has {found} column {name!r}; it has: {there}.")
+    column = table.column(name)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        try:
+            column = column.cast(pa.string())
+        except pa.ArrowException as err:
+            raise BadInputError(
+                f"Column {name!r} of the input list {path} holds {column.type}, not text."
+            ) from err
+    return column.cast(pa.string()).fill_null("")
+
+
+def _first_line(err: Exception) -> str:
+    return (str(err).splitlines() or [type(err).__name__])[0]

@@ -1,0 +1,90 @@
+"""Which language a caption is written in, by langdetect, and the rule that keeps some of them."""
+
+import functools
+
+import numpy as np
+import pyarrow as pa
+from langdetect import DetectorFactory, LangDetectException
+from langdetect.detector_factory import PROFILES_DIRECTORY
+from pydantic import BaseModel, Field
+
+from schemas.outcome import Stage
+from transforms.decide.rule import Verdict
+
+LANGUAGE = "language"
+NO_LANGUAGE = "und"  # ISO 639-3: undetermined
+
+
+class LanguageRule(BaseModel, extra="forbid", frozen=True):
+    """Keep captions that may well be in one of the languages wanted.
+
+    langdetect gives a probability to each language it thinks possible. On short captions its
+    first choice is often wrong, with the right one a close second, so the rule looks at the
+    probability of the wanted languages together. `at_least: 0.5` is the top-1 rule of DataComp.
+    """
+
+    keep: tuple[str, ...] = Field(
+        ..., min_length=1, description="langdetect's codes: en, de, zh-cn, ..."
+    )
+    at_least: float = Field(
+        default=0.5, gt=0, le=1, description="Least probability of the wanted languages together."
+    )
+
+    @property
+    def stage(self) -> Stage:
+        return Stage.BASIC
+
+    @property
+    def measure(self) -> str | None:
+        return LANGUAGE
+
+    @property
+    def whole_pool(self) -> bool:
+        return False
+
+    def gather(self, rows: pa.Table) -> pa.Table:
+        raise TypeError("language is judged row by row")
+
+    def settle(self, gathered: pa.Table) -> pa.Table:
+        raise TypeError("language is judged row by row")
+
+    def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
+        guesses = rows["languages"].to_pylist()
+        wanted = np.array(
+            [sum(dict(guess).get(code, 0.0) for code in self.keep) for guess in guesses]
+        )
+
+        def told(i: int) -> str:
+            code, probability = guesses[i][0] if guesses[i] else (NO_LANGUAGE, 1.0)
+            limit = f"{'+'.join(self.keep)} {wanted[i]:.3f}, limit {self.at_least:g}"
+            return f"{code} {probability:.3f}; {limit}"
+
+        return [Verdict(reason="other_language", dropped=wanted < self.at_least, detail=told)]
+
+
+def measure_languages(captions: list[str]) -> pa.Array:
+    """For each caption the languages it may be in, likeliest first: map of code to probability.
+
+    Empty where langdetect finds no letters. The same caption always gives the same answer:
+    langdetect draws at random, and each caption is read with the same seed.
+    """
+    kind = pa.map_(pa.string(), pa.float32())
+    return pa.array([_languages(caption) for caption in captions], kind)
+
+
+def _languages(caption: str) -> list[tuple[str, float]]:
+    detector = _factory().create()
+    detector.append(caption)
+    try:
+        return [(guess.lang, guess.prob) for guess in detector.get_probabilities()]
+    except LangDetectException:
+        return []
+
+
+@functools.cache
+def _factory() -> DetectorFactory:
+    """langdetect's own factory is a global without a seed; this one is ours and seeded."""
+    factory = DetectorFactory()
+    factory.load_profile(PROFILES_DIRECTORY)
+    factory.set_seed(0)
+    return factory
