@@ -133,6 +133,41 @@ def test_a_looser_rule_before_a_measure_measures_only_the_newcomers(
     assert max(uids.values()) == 1
 
 
+def test_a_folder_of_img2dataset_is_a_pool(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Without the columns that only Pairmill writes, the pool gives the same images.
+
+    Its rows are numbered in the pool's order, where rows of one URL stand together.
+    """
+    out, report = undisturbed
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    for path in (out / "pool").iterdir():
+        if path.suffix == ".parquet":
+            ours = ["row", "uid", "image", "repeated", "failure"]
+            pq.write_table(pq.read_table(path).drop_columns(ours), foreign / path.name)
+        elif not path.name.startswith("."):
+            (foreign / path.name).write_bytes(path.read_bytes())
+    content = yaml.safe_load((out / "web" / "recipe.yaml").read_text())
+    content["input"], _ = {"pool": str(foreign)}, content.pop("fetch")
+    recipe = tmp_path / "adopt.yaml"
+    recipe.write_text(yaml.safe_dump(content))
+    done = pairmill("run", recipe, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    adopted = json.loads(done.stdout.splitlines()[-1])
+    for name in ("input_rows", "kept", "images"):
+        assert adopted[name] == report[name]
+    assert _pictures(adopted) == _pictures(report)
+
+
+def _pictures(report: dict[str, Any]) -> list[str]:
+    """sha256 of each image as it was fetched, sorted, from the samples of the corpus."""
+    tars = sorted(map(str, Path(report["corpora"]["pairs"]).glob("*.tar")))
+    samples = wds.WebDataset(tars, shardshuffle=False, empty_check=False)
+    return sorted(json.loads(sample["json"])["sha256"] for sample in samples)
+
+
 def _edited_recipe(
     out: Path, *, clip_at_least: float | None = None, shorter_side_px: int | None = None
 ) -> Path:

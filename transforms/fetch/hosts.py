@@ -9,6 +9,8 @@ import yarl
 # Every character that RFC 3986 lets a URL hold; a % is part of an escape.
 _WELL_FORMED = re.compile(r"(?:[!#$&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})+")
 
+_HOST = re.compile(r"[A-Za-z0-9._~:%-]+")
+
 
 def parse_url(text: str) -> yarl.URL | None:
     """An http(s) URL with a host, or None. Never raises, whatever the text.
@@ -20,7 +22,8 @@ def parse_url(text: str) -> yarl.URL | None:
     try:
         url = yarl.URL(text, encoded=_WELL_FORMED.fullmatch(text) is not None)
         str(url).encode("ascii")  # what goes on the wire
-        return url if url.scheme in ("http", "https") and url.raw_host and url.port else None
+        asked = url.scheme in ("http", "https") and _HOST.fullmatch(url.raw_host or "")
+        return url if asked and url.port else None
     except (ValueError, TypeError):
         return None
 

@@ -9,6 +9,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure)
     for pattern, failure in (
         (r"infinite loop", Failure.REDIRECTS),
+        (r"redirection to url", Failure.BAD_URL),
         (r"HTTP Error 404", Failure.NOT_FOUND),
         (r"HTTP Error 410", Failure.GONE),
         (r"HTTP Error (401|403|451)", Failure.FORBIDDEN),
@@ -26,7 +27,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
         (r"\bssl\b|\btls|certificate|_ssl\.c", Failure.TLS),
         (
             r"unknown url type|no host given|control characters|nonnumeric port|codec can't"
-            r"|label (empty|too long)|invalid (ipv6 )?url|redirect error|redirection to url",
+            r"|label (empty|too long)|invalid (ipv6 )?url",
             Failure.BAD_URL,
         ),
         (

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from schemas.errors import CorruptPoolError
 from transforms.score.clip_model import F32, Clip
 from transforms.shards.pool import PoolImages
 
@@ -45,7 +46,7 @@ def measure_clip(rows: pa.Table, images: PoolImages, clip: Clip) -> ClipMeasure:
     distinct = list(dict.fromkeys(keys))
     size = clip.policy.batch_size
     vectors = [
-        clip.embed_images([_decode(images.read(key)[1]) for key in batch])
+        clip.embed_images([_decode(images, key) for key in batch])
         for batch in _batches(distinct, size)
     ]
     places = {key: place for place, key in enumerate(distinct)}
@@ -71,5 +72,12 @@ def _stack(batches: list[F32]) -> F32:
     return np.concatenate(batches) if batches else np.zeros((0, 1), np.float32)
 
 
-def _decode(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data)).convert("RGB")
+def _decode(images: PoolImages, key: str) -> Image.Image:
+    """An image that fetch could decode; where that fails now, the pool's bytes have changed."""
+    try:
+        return Image.open(io.BytesIO(images.read(key)[1])).convert("RGB")
+    except (OSError, SyntaxError, ValueError) as err:
+        raise CorruptPoolError(
+            f"Pool shard {images.path} has a damaged image {key}: delete the files"
+            f" {images.path.stem}* beside it and run again to make it anew."
+        ) from err

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from pydantic import BaseModel, Field
+from safetensors import SafetensorError
 
 from schemas.errors import BadInputError
 from schemas.fingerprint import Json
@@ -20,6 +22,12 @@ from schemas.fingerprint import Json
 F32 = npt.NDArray[np.float32]
 
 LOCAL_DIR = "local-dir:"
+# What open_clip may read from such a folder: configuration, weights, tokenizer.
+MODEL_FILES = frozenset({".json", ".safetensors", ".bin", ".pth", ".txt", ".model"})
+# What torch, pickle and safetensors raise of a file that is no checkpoint, and what open_clip
+# raises of names, settings and shapes that do not fit.
+NO_CHECKPOINT = (pickle.UnpicklingError, EOFError, StopIteration, AttributeError, SafetensorError)
+NO_MODEL = (RuntimeError, OSError, ValueError, KeyError, TypeError, AssertionError)
 
 
 class ClipPolicy(BaseModel, extra="forbid", frozen=True):
@@ -69,13 +77,16 @@ class Clip:
 
 
 def model_identity(policy: ClipPolicy) -> Json:
-    """What makes two models the same: names, and for weights on this disk their sha256."""
+    """What makes two models the same: names, and for weights on this disk their sha256.
+
+    Where such weights lie, and on which device they run, is no part of it.
+    """
     files = _weight_files(policy)
-    return {
-        **policy.model_dump(exclude={"device"} | ({"architecture"} if files else set())),
-        "pretrained": None if files else policy.pretrained,
-        "sha256": {path.name: _digest(path) for path in files},
-    }
+    settings = policy.model_dump(exclude={"device"})
+    for name in ("architecture", "pretrained"):
+        if files and Path(str(settings[name]).removeprefix(LOCAL_DIR)).exists():
+            del settings[name]
+    return {**settings, "sha256": {path.name: _digest(path) for path in files}}
 
 
 @functools.lru_cache(maxsize=2)
@@ -90,11 +101,12 @@ def load_clip(policy: ClipPolicy) -> Clip:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # open_clip's hints on activation names
-            model, _, preprocess = open_clip.create_model_and_transforms(
+            # Unlike create_model_and_transforms, it refuses to go on with random weights.
+            model, preprocess = open_clip.create_model_from_pretrained(  # pyright: ignore
                 policy.architecture, pretrained=policy.pretrained, device=policy.device
             )
             tokenizer = open_clip.get_tokenizer(policy.architecture)
-    except (RuntimeError, OSError, ValueError, KeyError) as err:
+    except (*NO_CHECKPOINT, *NO_MODEL) as err:
         raise BadInputError(_cannot_load(policy, err)) from err
     parts: dict[str, Any] = {"preprocess": preprocess, "tokenizer": tokenizer}
     return Clip(policy=policy, model=model.eval(), **parts)
@@ -116,7 +128,7 @@ def _check_weights_named(policy: ClipPolicy) -> None:
 def _weight_files(policy: ClipPolicy) -> list[Path]:
     if policy.architecture.startswith(LOCAL_DIR):
         folder = Path(policy.architecture.removeprefix(LOCAL_DIR))
-        return sorted(p for p in folder.glob("*") if p.suffix in (".json", ".safetensors", ".pt"))
+        return sorted(p for p in folder.glob("*") if p.suffix in MODEL_FILES)
     path = Path(policy.pretrained or "")
     return [path] if path.is_file() else []
 
@@ -130,6 +142,8 @@ def _cannot_load(policy: ClipPolicy, err: Exception) -> str:
     name = " ".join(filter(None, (policy.architecture, policy.pretrained)))
     lines = [line.strip() for line in str(err).splitlines() if line.strip()]
     why = next((line for line in lines if "size mismatch" in line), (lines or [repr(err)])[0])
-    if "loading state_dict" in str(err):
+    if isinstance(err, NO_CHECKPOINT):
+        why = f"its file of weights is no checkpoint ({why.split('. ')[0]})"
+    elif "loading state_dict" in str(err) or isinstance(err, AssertionError):
         why = f"its weights are of another shape or architecture ({why})"
     return f"The CLIP model {name} cannot be loaded: {why.rstrip('.')}."

@@ -1,12 +1,13 @@
 """Which language a caption is written in, by langdetect, and the rule that keeps some of them."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from langdetect import DetectorFactory, LangDetectException
 from langdetect.detector_factory import PROFILES_DIRECTORY
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from schemas.outcome import Stage
 from transforms.decide.rule import Verdict
@@ -29,6 +30,14 @@ class LanguageRule(BaseModel, extra="forbid", frozen=True):
     at_least: float = Field(
         default=0.5, gt=0, le=1, description="Least probability of the wanted languages together."
     )
+
+    @field_validator("keep")
+    @classmethod
+    def _known_codes(cls, keep: tuple[str, ...]) -> tuple[str, ...]:
+        known = [path.name for path in _profiles()]
+        if unknown := [code for code in keep if code not in known]:
+            raise ValueError(f"langdetect has no {unknown[0]!r}; it has: {', '.join(known)}")
+        return keep
 
     @property
     def stage(self) -> Stage:
@@ -85,6 +94,11 @@ def _languages(caption: str) -> list[tuple[str, float]]:
 def _factory() -> DetectorFactory:
     """langdetect's own factory is a global without a seed; this one is ours and seeded."""
     factory = DetectorFactory()
-    factory.load_profile(PROFILES_DIRECTORY)
+    factory.load_json_profile([path.read_text(encoding="utf-8") for path in _profiles()])
     factory.set_seed(0)
     return factory
+
+
+def _profiles() -> list[Path]:
+    """A file for each language, named by its code; in one order, which is part of the numbers."""
+    return sorted(path for path in Path(PROFILES_DIRECTORY).iterdir() if path.name[0] != ".")

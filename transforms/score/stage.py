@@ -56,8 +56,9 @@ def measure_shard(
     """Commit one more part of `measure`, if rows of the shard lack it. Returns the shard."""
     with at_work(run, measure.parent.name, shard_name(shard)) as work:
         pool = Layout(run).pool
-        rows = newcomers(screen(pool, shard, before).kept_rows(), measure, shard)
+        # Parts before newcomers: a racing worker's commit between the two must win, not double.
         parts = measure_parts(measure, shard)
+        rows = newcomers(screen(pool, shard, before).kept_rows(), measure, shard)
         if rows.num_rows or not parts:
             began_s = time.perf_counter()
             manifest = part_manifest(measure, shard, len(parts))

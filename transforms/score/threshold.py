@@ -59,7 +59,7 @@ class ClipScoreRule(BaseModel, extra="forbid", frozen=True):
         return [
             Verdict(
                 reason="low_clip_score",
-                dropped=scores < limit,
+                dropped=~(scores >= limit),  # NaN is no score to keep a pair for
                 detail=lambda i: f"{self.measure} {scores[i]:.4f}, limit {limit:.4f}",
             )
         ]

@@ -16,6 +16,8 @@ from PIL import Image
 
 from schemas.pair import ROWS_SCHEMA, make_uid
 
+TLS_HANDSHAKE = b"\x16"  # first byte of a client that expects TLS
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -45,8 +47,13 @@ def chunked(*parts: bytes) -> Answer:
 
 def trickle(body: bytes) -> Answer:
     """A body that keeps coming, a byte at a time, for far longer than any deadline here."""
-    told = head(200, {"Content-Length": str(len(body) * 1000)})
-    return Answer([told, *(body[:1] for _ in range(10_000))], pause_s=0.02)
+    told = head(200, {"Content-Length": "100000"})
+    return Answer([told, *slowly(body * 1000).parts], pause_s=0.02)
+
+
+def slowly(text: bytes) -> Answer:
+    """Exactly these bytes, one at a time."""
+    return Answer([text[at : at + 1] for at in range(len(text))], pause_s=0.02)
 
 
 @dataclass
@@ -61,6 +68,7 @@ class Site:
     answer = staticmethod(answer)
     chunked = staticmethod(chunked)
     trickle = staticmethod(trickle)
+    slowly = staticmethod(slowly)
     raw = staticmethod(lambda *parts: Answer(parts))
 
     @property
@@ -71,15 +79,19 @@ class Site:
         return f"http://{self.address}{path}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            for part in (told := self._answer(request)).parts:
-                writer.write(part)
-                await writer.drain()
-                await asyncio.sleep(told.pause_s)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                begin = await reader.readexactly(1)
+                if begin == TLS_HANDSHAKE:
+                    writer.write(b"no TLS here\r\n")
+                    return
+                request = begin + await reader.readuntil(b"\r\n\r\n")
+                for part in (told := self._answer(request.decode("latin-1"))).parts:
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(told.pause_s)
+        finally:
+            writer.close()
 
     def _answer(self, request: str) -> Answer:
         first, *lines = request.split("\r\n")
@@ -124,6 +136,8 @@ async def _serve(site: Site, started: Future[asyncio.Event]) -> None:
         for task in list(clients):
             task.cancel()
         await asyncio.gather(*clients, return_exceptions=True)
+        for _ in range(3):
+            await asyncio.sleep(0)  # closed transports let go of their sockets a turn later
 
 
 Draw = Callable[..., bytes]

@@ -72,7 +72,7 @@ def test_a_trickling_body_meets_the_deadline(site):
 
 
 def test_a_trickling_header_meets_the_deadline(site):
-    site.answers["/x"] = type(site.trickle(b"x"))([b"H"] * 1000, pause_s=0.02)
+    site.answers["/x"] = site.slowly(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000)
     assert failure(fetch_one(site.url("/x"), timeout_s=0.3)) == Failure.TIMEOUT
 
 
@@ -111,6 +111,7 @@ def test_the_byte_limit_counts_what_a_compressed_body_becomes(site):
             [b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"],
             Failure.BROKEN_TRANSFER,
         ),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef"], Failure.BROKEN_TRANSFER),
         ([b"this is no HTTP at all\r\n\r\n"], Failure.BROKEN_TRANSFER),
         ([b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"], Failure.EMPTY_BODY),
         ([b"HTTP/1.1 204 No Content\r\n\r\n"], Failure.EMPTY_BODY),
@@ -120,11 +121,6 @@ def test_the_byte_limit_counts_what_a_compressed_body_becomes(site):
 def test_broken_answers_have_their_class(site, parts, why):
     site.answers["/x"] = site.raw(*parts)
     assert failure(fetch_one(site.url("/x"))) == why
-
-
-def test_a_short_lie_about_the_length_cuts_the_body(site):
-    site.answers["/x"] = site.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef")
-    assert fetch_one(site.url("/x")) == Download(body=b"abc")
 
 
 def test_a_closed_port_is_a_failure_to_connect_in_words_without_the_port():
@@ -139,9 +135,7 @@ def test_https_to_a_server_that_has_none_is_a_tls_failure(site):
     assert failure(fetch_one(f"https://{site.address}/x")) == Failure.TLS
 
 
-@pytest.mark.parametrize(
-    ("number", "attempts"), [(socket.EAI_NONAME, 1), (socket.EAI_AGAIN, 3)]
-)
+@pytest.mark.parametrize(("number", "attempts"), [(socket.EAI_NONAME, 1), (socket.EAI_AGAIN, 3)])
 def test_only_a_passing_dns_failure_is_tried_again(monkeypatch, number, attempts):
     asked = []
 
@@ -199,12 +193,14 @@ def test_redirects_have_a_limit(site, hops, arrives):
     assert arrives or failure(result) == Failure.REDIRECTS
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://a.test/", "http://", "//", "\xff\xfe"])
+@pytest.mark.parametrize(
+    "location", ["file:///etc/passwd", "ftp://a.test/", "http://", "//", "\xff\xfe"]
+)
 def test_a_redirect_away_from_http_is_not_followed(site, location):
     told = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
     site.answers["/x"] = site.raw(told.encode("latin-1"))
     result = fetch_one(site.url("/x"))
-    assert failure(result) in (Failure.BAD_URL, Failure.NOT_FOUND)
+    assert failure(result) in (Failure.BAD_URL, Failure.REDIRECTS)
     assert result.message().encode()
     assert len(result.message()) <= 300
 

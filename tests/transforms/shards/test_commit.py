@@ -26,6 +26,13 @@ def _write(manifest: Path, text: str) -> None:
         draft.facts["rows"] = len(text)
 
 
+def _stopped(manifest: Path, error: BaseException) -> None:
+    with Draft(manifest) as draft:
+        draft.path("data.txt").write_text("half of it")
+        draft.path("never-written.txt")
+        raise error
+
+
 def test_a_draft_commits_its_files_and_a_manifest_that_names_them(tmp_path: Path) -> None:
     manifest = tmp_path / "deep" / "unit.json"
     assert committed(manifest) is None
@@ -64,10 +71,8 @@ def test_nothing_is_seen_before_the_block_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, RunFailedError])
 def test_an_exception_leaves_nothing_and_passes(kind: type[BaseException], tmp_path: Path) -> None:
-    with pytest.raises(kind, match="stop"), Draft(tmp_path / "unit.json") as draft:
-        draft.path("data.txt").write_text("hello")
-        draft.path("never-written.txt")
-        raise kind("stop")
+    with pytest.raises(kind, match="stop"):
+        _stopped(tmp_path / "unit.json", kind("stop"))
     assert _visible(tmp_path) == set()
 
 
@@ -190,9 +195,8 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_committed(
 
 
 def test_a_full_disk_inside_the_block_is_told_alike(tmp_path: Path) -> None:
-    with pytest.raises(RunFailedError, match="is full"), Draft(tmp_path / "unit.json") as draft:
-        draft.path("data.txt").write_text("half of it")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(RunFailedError, match="is full"):
+        _stopped(tmp_path / "unit.json", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert _visible(tmp_path) == set()
 
 

@@ -1,0 +1,102 @@
+"""The CLIP measure: cosines, batches, and a number that depends on nothing but its pair."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from schemas.errors import CorruptPoolError
+from transforms.score.clip import clip_scores, measure_clip
+from transforms.score.clip_model import LOCAL_DIR, Clip, ClipPolicy, load_clip
+from transforms.shards.pool import PoolImages, read_pool
+from transforms.shards.tar import index_tar
+
+BATCH = 4
+
+
+@pytest.fixture
+def clip(tiny_clip: Path) -> Clip:
+    return load_clip(ClipPolicy(architecture=f"{LOCAL_DIR}{tiny_clip}", batch_size=BATCH))
+
+
+def _pictures(count: int) -> list[Image.Image]:
+    rng = np.random.default_rng(3)
+    return [Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)) for _ in range(count)]
+
+
+def test_clip_scores_are_cosines() -> None:
+    images = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32)
+    texts = np.array([[1, 0], [0.8, 0.6], [0, -1]], np.float32)
+    assert clip_scores(images, texts).tolist() == pytest.approx([1, 0.96, -1])
+
+
+def test_clip_scores_refuse_other_shapes() -> None:
+    with pytest.raises(ValueError, match=r"\(1, 2\).*\(2, 2\)"):
+        clip_scores(np.zeros((1, 2), np.float32), np.zeros((2, 2), np.float32))
+
+
+def test_embeddings_have_norm_1(clip: Clip) -> None:
+    for vectors in (clip.embed_images(_pictures(3)), clip.embed_texts(["a dog", "", "x " * 99])):
+        assert vectors.shape == (3, 8)
+        assert vectors.dtype == np.float32
+        assert np.linalg.norm(vectors, axis=1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+
+
+def test_an_embedding_does_not_depend_on_its_batch_mates(clip: Clip) -> None:
+    """Bit for bit: each item alone, padded, against the same item in a full batch."""
+    pictures, texts = _pictures(BATCH), ["a dog", "two cats on a mat", "", "a very long " * 20]
+    together = clip.embed_images(pictures), clip.embed_texts(texts)
+    for place in range(BATCH):
+        alone = clip.embed_images([pictures[place]]), clip.embed_texts([texts[place]])
+        for one, all_ in zip(alone, together, strict=True):
+            assert one[0].tobytes() == all_[place].tobytes()
+
+
+def _rows(draw_pool, pool: Path, count: int) -> pa.Table:
+    rows = [{"row": n, "caption": f"a picture of {n}"} for n in range(count)]
+    rows[2] |= {"image": 1, "url": "http://pool.test/1.jpg"}
+    draw_pool(pool, 0, rows)
+    return read_pool(pool, 0)
+
+
+def test_rows_of_one_image_encode_it_once(draw_pool, clip: Clip, tmp_path: Path) -> None:
+    rows = _rows(draw_pool, tmp_path, 11)
+    with PoolImages(tmp_path, 0) as images:
+        measured = measure_clip(rows, images, clip)
+    assert measured.images_seen == 10
+    assert measured.images.shape == measured.texts.shape == (11, 8)
+    assert (measured.images[1] == measured.images[2]).all()
+    assert measured.table["uid"].to_pylist() == rows["uid"].to_pylist()
+    assert set(measured.table["text"].to_pylist()) == {0}
+    cosines = (measured.images * measured.texts).sum(axis=1)
+    assert measured.table["score"].to_pylist() == pytest.approx(cosines.tolist(), abs=1e-6)
+
+
+def test_a_score_does_not_depend_on_the_rows_measured_with_it(
+    draw_pool, clip: Clip, tmp_path: Path
+) -> None:
+    """As when a later run measures only the newcomers of a shard."""
+    rows = _rows(draw_pool, tmp_path, 11)
+    with PoolImages(tmp_path, 0) as images:
+        whole = measure_clip(rows, images, clip).table["score"].to_pylist()
+        for piece in (range(0, 11, 3), range(5, 9)):
+            some = measure_clip(rows.take(list(piece)), images, clip).table["score"].to_pylist()
+            assert some == [whole[place] for place in piece]
+
+
+def test_an_image_that_cannot_be_decoded_any_more_names_its_shard(
+    draw_pool, clip: Clip, tmp_path: Path
+) -> None:
+    rows = _rows(draw_pool, tmp_path, 3)
+    tar = tmp_path / "00000.tar"
+    span = index_tar(tar)["000000001"]["jpg"]
+    data = bytearray(tar.read_bytes())
+    data[span.offset : span.offset + span.length] = bytes(span.length)
+    tar.write_bytes(data)
+    with (
+        PoolImages(tmp_path, 0) as images,
+        pytest.raises(CorruptPoolError, match=r"00000\.tar .*000000001.* run again"),
+    ):
+        measure_clip(rows, images, clip)
