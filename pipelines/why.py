@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
+from rich.markup import escape
 
 from pipelines.job import Job
 from schemas.errors import BadInputError
@@ -45,7 +46,7 @@ def print_explanations(lines: list[Explanation], console: Console) -> None:
         ending = (
             "[green]kept[/]"
             if line["outcome"] == "kept"
-            else f"[red]dropped[/] at {line['stage']}: {line['reason']} ({line['detail']})"
+            else f"[red]dropped[/] at {line['stage']}: {line['reason']} ({escape(line['detail'])})"
             if line["outcome"] == "dropped"
             else line["outcome"]
         )
@@ -71,7 +72,8 @@ def _explain(job: Job, layout: Layout, shard: int, row: dict[str, Any]) -> Expla
     line |= _outcome(job, shard, row["row"])
     line["image"] = _image(layout, shard, row["row"])
     line["measures"] = _measures(job, shard, row["uid"])
-    line["corpora"] = _corpora(job, row) if line["outcome"] == "kept" else {}
+    decided = committed(job.decision / "decision.json") is not None
+    line["corpora"] = _corpora(job, row) if decided and line["outcome"] == "kept" else {}
     return line
 
 

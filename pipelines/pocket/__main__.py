@@ -29,11 +29,11 @@ def train(
     cache: Annotated[Path, typer.Option(help="Where the views of photographs are kept.")] = Path(
         "build/pocket"
     ),
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the image tower.")] = 4000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the image tower.")] = 2400,
     text_epochs: Annotated[int, typer.Option(min=1, help="Epochs of the text tower.")] = 20,
-    views: Annotated[int, typer.Option(min=1, help="Views of each photograph.")] = 12,
+    views: Annotated[int, typer.Option(min=1, help="Views of each photograph.")] = 7,
     photos: Annotated[int, typer.Option(min=4, help="Photographs in a batch.")] = 128,
-    scenes: Annotated[int, typer.Option(min=2, help="Drawn scenes in a batch.")] = 64,
+    scenes: Annotated[int, typer.Option(min=2, help="Drawn scenes in a batch.")] = 32,
     drawn: Annotated[int, typer.Option(min=2, help="Scenes to draw.")] = 12_000,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     seed: int = 0,

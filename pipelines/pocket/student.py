@@ -18,8 +18,10 @@ from pipelines.pocket.model import MEAN, STD, encode_texts
 from pipelines.pocket.photos import U8
 from pipelines.pocket.text import describe, encode_captions
 
-_IMAGE_RATE, _TEXT_RATE, _DECAY = 2e-3, 4e-4, 0.05
-_COPYING, _CAPTIONS, _DRAWN, _STAYING = 10.0, 0.3, 1.0, 10.0  # weights of the four losses
+_IMAGE_RATE, _TEXT_RATE, _DECAY = 1.2e-3, 4e-4, 0.05
+_COPYING, _SCORING, _CAPTIONS = 10.0, 50.0, 0.3  # weights of the losses of photographs
+_DRAWN, _STAYING = 1.0, 10.0  # of drawn scenes, and of what captions move
+_SCORED = 512  # captions whose scores are copied, a batch
 _TEXT_DROPOUT, _WORD_DROPOUT = 0.1, 0.15
 
 
@@ -42,7 +44,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long and in how large steps to learn; half of the photographs come mixed."""
+    """How long and in how large steps to learn."""
 
     steps: int
     photos: int  # in a batch
@@ -58,9 +60,14 @@ class _Batch:
 
 
 def fit_student(
-    model: open_clip.CLIP, course: Course, pace: Pace, *, say: Callable[[str], None]
+    model: open_clip.CLIP,
+    course: Course,
+    pace: Pace,
+    *,
+    say: Callable[[str], None],
+    keep: Callable[[], None],
 ) -> list[float]:
-    """Train the whole model in place; gives back each step's loss."""
+    """Train the whole model in place, calling `keep` at each check; gives each step's loss."""
     model.visual.to(memory_format=torch.channels_last)
     scale = Scale()
     adam, losses = _optimizer(model, scale, course), []
@@ -76,6 +83,8 @@ def fit_student(
         if (step + 1) % max(1, pace.steps // 16) == 0:
             found = _on_dev(model, course)
             say(f"student {step + 1}/{pace.steps}: loss {_recent(losses):.3f}, {found}")
+            _keep_scale(model, scale)
+            keep()
     _keep_scale(model, scale)
     return losses
 
@@ -99,20 +108,14 @@ def _keep_scale(model: open_clip.CLIP, scale: Scale) -> None:
 
 
 def _draw_batch(course: Course, pace: Pace) -> _Batch:
-    """Photographs first: one half blended in pairs, the other plain; then drawn scenes."""
+    """Photographs first: one half in any view, the other in plain ones; then drawn scenes."""
     half = pace.photos // 2
     plain = [v for v, mixed in enumerate(course.mixed) if not mixed]
     views = torch.cat([_any(len(course.mixed), half), torch.tensor(plain)[_any(len(plain), half)]])
     photos = course.train[_any(len(course.train), 2 * half)]
     scenes = _any(len(course.drawn_pixels), pace.scenes)
     images = _mirrored(_normal(_pick(course.pixels, views, photos)))
-    share = torch.rand(half).clamp(0.05, 0.95)
-    images[:half] = _blend(images[:half], share)
-    targets = None
-    if course.targets is not None:
-        targets = course.targets[views, photos].float()
-        targets[:half] = _blend(targets[:half], share)
-        targets = F.normalize(targets, dim=-1)
+    targets = None if course.targets is None else course.targets[views, photos]
     drawn = _normal(course.drawn_pixels[scenes.numpy()])
     images = _lit(torch.cat([images, drawn])).contiguous(memory_format=torch.channels_last)
     return _Batch(images=images, targets=targets, shown=photos[half:], scenes=scenes)
@@ -134,12 +137,6 @@ def _normal(pixels: U8) -> Tensor:
 
 def _mirrored(images: Tensor) -> Tensor:
     return torch.where(torch.rand(len(images), 1, 1, 1) < 0.5, images.flip(3), images)
-
-
-def _blend(rows: Tensor, share: Tensor) -> Tensor:
-    """Each row with the next (mixup, Zhang et al. 2018)."""
-    share = share.view(-1, *[1] * (rows.ndim - 1))
-    return share * rows + (1 - share) * rows.roll(1, dims=0)
 
 
 def _lit(images: Tensor) -> Tensor:
@@ -167,7 +164,14 @@ def _loss(model: open_clip.CLIP, scale: Scale, course: Course, batch: _Batch) ->
         return loss + contrast(image[photos // 2 : photos], shown, scale)
     loss = loss + _CAPTIONS * contrast(image[photos // 2 : photos], shown, scale)
     loss = loss + _STAYING * _distance(shown, course.places[batch.shown, caption])
-    return loss + _COPYING * _distance(image[:photos], batch.targets)
+    return loss + _copying(image[:photos], batch.targets, course.places)
+
+
+def _copying(image: Tensor, targets: Tensor, places: Tensor) -> Tensor:
+    """How far images lie from their targets, and their scores with some captions from theirs."""
+    flat = places.flatten(0, 1)
+    off = (image - targets) @ flat[_any(len(flat), _SCORED)].T
+    return _COPYING * _distance(image, targets) + _SCORING * off.square().mean()
 
 
 def _distance(rows: Tensor, targets: Tensor) -> Tensor:

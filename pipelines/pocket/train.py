@@ -26,11 +26,11 @@ Say = Callable[[str], None]
 class Settings:
     """What a training run depends on, besides its shards and its teacher."""
 
-    views: int = 12  # of each photograph
+    views: int = 7  # of each photograph
     text_epochs: int = 20
-    steps: int = 4000  # of the student
+    steps: int = 2400  # of the student
     photos: int = 128  # in a batch
-    scenes: int = 64  # in a batch
+    scenes: int = 32  # in a batch
     drawn: int = 12_000  # scenes to draw
     seed: int = 0
     threads: int = 2
@@ -69,8 +69,10 @@ def train(
         say=say,
     )
     model, tokenizer = build_model(), _tokenizer(photos, settings)
-    losses = _fit(
-        model, _course(model, tokenizer, photos, views, drawn, settings, say), settings, say
+    course = _course(model, tokenizer, photos, views, drawn, settings, say)
+    pace = Pace(steps=settings.steps, photos=settings.photos, scenes=settings.scenes)
+    losses = fit_student(
+        model, course, pace, say=say, keep=lambda: save_model(model, tokenizer, out)
     )
     save_model(model, tokenizer, out)
     done = Trained(losses=losses, photos=len(photos), seconds=time.monotonic() - started)
@@ -128,8 +130,3 @@ def _tokens(tokenizer: Tokenizer, captions: Sequence[Sequence[str]]) -> torch.Te
     flat = [texts[k % len(texts)] for texts in captions for k in range(most)]
     ids = [encoding.ids for encoding in tokenizer.encode_batch(flat)]
     return torch.tensor(ids).view(len(captions), most, -1)
-
-
-def _fit(model: open_clip.CLIP, course: Course, settings: Settings, say: Say) -> list[float]:
-    pace = Pace(steps=settings.steps, photos=settings.photos, scenes=settings.scenes)
-    return fit_student(model, course, pace, say=say)

@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,29 @@ def test_the_corpus_holds_exactly_the_kept_rows(undisturbed: tuple[Path, dict[st
     uids = [c["uid"] for sample in samples for c in json.loads(sample["json"])["captions"]]
     assert sorted(uids) == sorted(kept)
     assert len(samples) == report["images"]
+
+
+def test_training_reads_the_corpus_and_its_loss_falls(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """A few steps of the pocket CLIP's training command on the very shards of the demo."""
+    _, report = undisturbed
+    words = ["train", "--shards", report["corpora"]["pairs"], "--no-teacher", "--json"]
+    words += ["--out", str(tmp_path / "clip"), "--cache", str(tmp_path / "cache")]
+    words += ["--steps", "14", "--views", "2", "--photos", "16", "--scenes", "16"]
+    words += ["--drawn", "48", "--threads", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.pocket", *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    trained = json.loads(done.stdout.splitlines()[-1])
+    assert trained["photos"] == report["images"]
+    losses = trained["losses"]
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
 
 
 def test_the_demo_catches_what_it_planted(undisturbed: tuple[Path, dict[str, Any]]) -> None:

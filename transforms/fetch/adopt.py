@@ -18,7 +18,7 @@ from schemas.errors import BadInputError, CorruptPoolError
 from schemas.layout import pool_manifest, shard_name
 from schemas.pair import Failure, Status
 from transforms.fetch.decode import DECODER_ERRORS, FORMATS
-from transforms.fetch.messages import classify_message, status_of
+from transforms.fetch.messages import failed_as_told
 from transforms.fetch.pool import pool_table, stats, write_parquet
 from transforms.fetch.records import Failed, ImageFacts
 from transforms.shards.commit import Draft, Manifest, committed
@@ -27,6 +27,7 @@ from transforms.shards.tar import Span, index_tar, read_span
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 
 _SAID = ("width", "height", "original_width", "original_height", "exif", "sha256")
+_READ = ("key", "status", "error_message", "url", "caption", "uid", *_SAID)
 
 Samples = dict[str, dict[str, Span]]
 
@@ -98,7 +99,8 @@ def adopt_shard(source_tar: Path, rows: pa.Table, shard: int, pool: Path) -> Man
 def _read_source(source_tar: Path) -> pa.Table:
     path = source_tar.with_suffix(".parquet")
     try:
-        source = pq.ParquetFile(path, memory_map=False).read()
+        there = pq.read_schema(path).names
+        source = pq.read_table(path, columns=[name for name in _READ if name in there])
     except (pa.ArrowException, OSError) as err:
         raise CorruptPoolError(_broken(path, str(err).partition("\n")[0])) from err
     if missing := [name for name in ("key", "status") if name not in source.column_names]:
@@ -112,44 +114,33 @@ def _facts_of_rows(source_tar: Path, source: pa.Table) -> list[ImageFacts]:
     except CorruptPoolError as err:
         raise CorruptPoolError(_broken(source_tar, "it is cut short or no tar")) from err
     with source_tar.open("rb") as file:
-        return [_facts(row, samples, file) for row in _without_blobs(source).to_pylist()]
-
-
-def _without_blobs(source: pa.Table) -> pa.Table:
-    """Only the columns that say something of the image."""
-    names = ("key", "status", "error_message", *_SAID)
-    return source.select([name for name in names if name in source.column_names])
+        return [_facts(row, samples, file) for row in source.to_pylist()]
 
 
 def _facts(row: dict[str, Any], samples: Samples, file: BinaryIO) -> ImageFacts:
     if row["status"] != Status.SUCCESS:
-        message = row.get("error_message")
-        return ImageFacts.of(
-            Failed(
-                failure=classify_message(message),
-                detail=message or "img2dataset gives no cause",
-                status=status_of(row["status"]),
-            )
-        )
+        return ImageFacts.of(failed_as_told(row["status"], row.get("error_message")))
     members = samples.get(row["key"], {})
     span = next((members[name] for name in IMAGE_EXTENSIONS if name in members), None)
     if span is None:
         detail = f"{row['key']} is listed as a success and is not in the tar"
         return ImageFacts.of(Failed(failure=Failure.OTHER, detail=detail))
+    seen = _look_at(read_span(file, span))
+    if seen is None:
+        detail = f"{row['key']} is listed as a success and cannot be decoded"
+        return ImageFacts.of(Failed(failure=Failure.BROKEN_IMAGE, detail=detail))
     said = {name: row.get(name) for name in _SAID}
-    if any(said[name] is None for name in ("width", "height", "sha256")):
-        seen = _look_at(read_span(file, span))
-        if seen is None:
-            detail = "no header can be read"
-            return ImageFacts.of(Failed(failure=Failure.BROKEN_IMAGE, detail=detail))
-        said = {name: seen.get(name) if said[name] is None else said[name] for name in _SAID}
+    said = {name: seen.get(name) if value is None else value for name, value in said.items()}
     return ImageFacts(status=Status.SUCCESS, **said)
 
 
 def _look_at(stored: bytes) -> dict[str, Any] | None:
-    """What the stored bytes themselves say, for a source that does not; None: nothing."""
+    """What the stored bytes themselves say, for a source that does not; None: no image.
+
+    They are decoded whole: a stage that comes later need not fear them."""
     try:
         with Image.open(io.BytesIO(stored), formats=FORMATS) as image:
+            image.load()
             width_px, height_px = image.size
     except DECODER_ERRORS:
         return None

@@ -46,13 +46,18 @@ DECODER_ERRORS = (
 
 _JPEG_MAX_SIDE_PX = 65_500
 
-# How a file of a format begins, and whether these bytes hold its end.
-_ENDINGS: dict[bytes, Callable[[bytes], bool]] = {
-    b"\xff\xd8\xff": lambda data: data.rstrip(b"\0").endswith(b"\xff\xd9"),
-    b"\x89PNG\r\n\x1a\n": lambda data: b"IEND" in data[-64:],
-    b"GIF8": lambda data: data.rstrip(b"\0").endswith(b";"),
-    b"RIFF": lambda data: len(data) >= 8 + int.from_bytes(data[4:8], "little"),  # WebP
-}
+# Where and how a file of a format begins, and whether these bytes hold its end as far as its
+# end can be told.
+_SIGNS: tuple[tuple[int, bytes, Callable[[bytes], bool]], ...] = (
+    (0, b"\xff\xd8\xff", lambda data: data.rstrip(b"\0").endswith(b"\xff\xd9")),
+    (0, b"\x89PNG\r\n\x1a\n", lambda data: b"IEND" in data[-64:]),
+    (0, b"GIF8", lambda data: data.rstrip(b"\0").endswith(b";")),
+    (8, b"WEBP", lambda data: len(data) >= 8 + int.from_bytes(data[4:8], "little")),
+    (4, b"ftypavif", lambda data: True),
+    (4, b"jP  \r\n\x87\n", lambda data: True),
+    (0, b"II*\0", lambda data: True),
+    (0, b"MM\0*", lambda data: True),
+)
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -146,9 +151,9 @@ def _too_many_pixels(detail: str) -> Failed:
 def _classify(err: Exception, data: bytes) -> Failed:
     if isinstance(err, Image.DecompressionBombError):
         return _too_many_pixels("more than Pillow ever decodes")
-    whole = next((ends(data) for begin, ends in _ENDINGS.items() if data.startswith(begin)), None)
+    whole = next((ends(data) for at, sign, ends in _SIGNS if data.startswith(sign, at)), None)
     if isinstance(err, UnidentifiedImageError):
-        if whole is None or (data.startswith(b"RIFF") and data[8:12] != b"WEBP"):
+        if whole is None:
             detail = f"begins with {data[:16]!r}"
             return Failed(failure=Failure.NOT_AN_IMAGE, detail=detail)
         detail = "no header that can be read"  # Pillow's own words hold an address in memory

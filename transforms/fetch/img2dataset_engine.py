@@ -25,7 +25,7 @@ from schemas.layout import shard_name
 from schemas.pair import Failure, Status
 from transforms.fetch.hosts import parse_url
 from transforms.fetch.img2dataset_child import SHARD
-from transforms.fetch.messages import classify_message, status_of
+from transforms.fetch.messages import failed_as_told
 from transforms.fetch.policy import FetchPolicy
 from transforms.fetch.records import Decoded, Failed
 from transforms.shards.commit import TEMPORARY_SUFFIX
@@ -117,16 +117,7 @@ def _results(folder: Path) -> Iterator[tuple[int, Decoded | Failed]]:
                 jpeg = read_span(file, samples[row["key"]]["jpg"])
                 yield row["image"], _decoded(row, jpeg)
             else:
-                yield row["image"], failed(row["status"], row["error_message"])
-
-
-def failed(status: str | None, message: str | None) -> Failed:
-    """What img2dataset says of an image it could not get."""
-    return Failed(
-        failure=classify_message(message),
-        detail=message or "img2dataset gives no cause",
-        status=status_of(status),
-    )
+                yield row["image"], failed_as_told(row["status"], row["error_message"])
 
 
 def _decoded(row: dict[str, Any], jpeg: bytes) -> Decoded:

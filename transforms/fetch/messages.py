@@ -3,6 +3,7 @@
 import re
 
 from schemas.pair import Failure, Status
+from transforms.fetch.records import Failed
 
 # The first that is found decides.
 _PATTERNS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
@@ -41,6 +42,15 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
         (r"Image decoding error|OpenCV", Failure.BROKEN_IMAGE),
     )
 )
+
+
+def failed_as_told(status: str | None, message: str | None) -> Failed:
+    """What img2dataset says of an image that it could not get."""
+    return Failed(
+        failure=classify_message(message),
+        detail=message or "img2dataset gives no cause",
+        status=status_of(status),
+    )
 
 
 def classify_message(message: str | None) -> Failure:

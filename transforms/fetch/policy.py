@@ -3,7 +3,7 @@
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from transforms.fetch.hosts import parse_target
 
@@ -15,54 +15,59 @@ _WITHOUT_EFFECT = frozenset({"resolve", "concurrency"})
 _HOST_KEY = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
-class FetchPolicy(BaseModel):
+class FetchPolicy(BaseModel, extra="forbid", frozen=True):
     """How images are fetched, decoded and stored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     engine: Literal["native", "img2dataset"] = Field(
-        "native", description="Who downloads and resizes: Pairmill itself, or img2dataset."
+        default="native", description="Who downloads and resizes: Pairmill itself, or img2dataset."
     )
     timeout_s: float = Field(
-        20.0,
+        default=20.0,
         gt=0,
         description="Deadline of one attempt, from its DNS look-up to its last byte, redirects"
         " included. An image that misses it is not tried again.",
     )
     retries: int = Field(
-        2, ge=0, le=20, description="Further attempts after a failure that may pass."
+        default=2, ge=0, le=20, description="Further attempts after a failure that may pass."
     )
     backoff_s: float = Field(
-        0.5, ge=0, description="Pause before the first retry; it doubles with each further one."
+        default=0.5,
+        ge=0,
+        description="Pause before the first retry; it doubles with each further one.",
     )
     max_bytes: int = Field(
-        20_000_000, gt=0, description="Largest body accepted, counted after decompression."
+        default=20_000_000, gt=0, description="Largest body accepted, counted after decompression."
     )
-    max_redirects: int = Field(5, ge=0, le=20, description="Redirects followed for one image.")
+    max_redirects: int = Field(
+        default=5, ge=0, le=20, description="Redirects followed for one image."
+    )
     concurrency: int = Field(
-        32,
+        default=32,
         gt=0,
         le=1024,
         description="Images in flight in one worker; that many bodies can be in memory.",
     )
     user_agent: str = Field(
-        "Pairmill/0.1", min_length=1, pattern=r"^[ -~]+$", description="How fetch presents itself."
+        default="Pairmill/0.1",
+        min_length=1,
+        pattern=r"^[ -~]+$",
+        description="How fetch presents itself.",
     )
     image_size_px: int = Field(
-        512, gt=0, le=65_500, description="Side that images are resized to. DataComp: 512."
+        default=512, gt=0, le=65_500, description="Side that images are resized to. DataComp: 512."
     )
     resize_mode: ResizeMode = Field(
-        "keep_ratio_largest",
+        default="keep_ratio_largest",
         description="img2dataset's modes: no; border (longest side, then padded to a white"
         " square); keep_ratio (shorter side); keep_ratio_largest (longest side);"
         " center_crop (shorter side, then cut to a square).",
     )
     resize_only_if_bigger: bool = Field(
-        True, description="Leave images as they are that are no larger than image_size_px."
+        default=True, description="Leave images as they are that are no larger than image_size_px."
     )
-    jpeg_quality: int = Field(95, ge=1, le=100, description="Of the stored JPEG.")
+    jpeg_quality: int = Field(default=95, ge=1, le=100, description="Of the stored JPEG.")
     max_pixels: int = Field(
-        89_478_485,
+        default=89_478_485,
         gt=0,
         le=178_956_970,
         description="Larger images are not decoded. The default is where Pillow begins to warn"

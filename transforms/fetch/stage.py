@@ -1,5 +1,6 @@
 """Wire fetch into the graph: a shard number goes in, its pool shard is committed, it goes on."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def fetch_shard(shard: int, run: Path, policy: FetchPolicy, adopted: Path | None
         if adopted is None:
             manifest = make_pool_shard(rows, shard, layout.pool, policy)
         else:
-            manifest = adopt_shard(list_pool_shards(adopted)[shard], rows, shard, layout.pool)
+            manifest = adopt_shard(_sources(adopted)[shard], rows, shard, layout.pool)
         work.images = manifest["images"]
     return shard
+
+
+@functools.cache
+def _sources(adopted: Path) -> list[Path]:
+    return list_pool_shards(adopted)

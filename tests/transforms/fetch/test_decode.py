@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from schemas.pair import Failure
 from transforms.fetch.decode import decode
@@ -211,6 +211,15 @@ def test_an_image_cut_short_is_truncated(draw, kind, part):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_an_image_cut_in_its_header_is_truncated(draw, kind):
     assert failure(draw(kind)[:18]) == Failure.TRUNCATED
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF", "JPEG2000"])
+def test_an_image_whose_header_is_overwritten_is_broken(draw, kind):
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    data = draw(kind)
+    assert isinstance(decode(data, POLICY), Decoded)
+    assert failure(data[:12] + b"\xff" * 200 + data[212:]) == Failure.BROKEN_IMAGE
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def unit(site, draw, make_rows):
         "/huge": site.answer(200, b"x" * 60_001),
         "/endless": site.chunked(*[b"x" * 1000] * 61),
         "/empty": site.answer(200, b""),
-        "/large": site.answer(200, draw("GIF", size=(700, 600))),
+        "/large": site.answer(200, draw("GIF", size=(160, 140))),
         "/gone": site.answer(410),
         "/down": site.answer(503),
         "/again": [site.answer(500), site.answer(200, draw(seed=2))],
@@ -49,7 +49,7 @@ def policy(site):
         retries=1,
         backoff_s=0,
         max_bytes=60_000,
-        max_pixels=400_000,
+        max_pixels=20_000,
         resolve={"*.demo.test": site.address},
     )
 

@@ -1,4 +1,4 @@
-"""Loading CLIP models by open_clip: refusals in one sentence, and what makes two models the same."""
+"""CLIP models by open_clip: refusals in one sentence, and what makes two models the same."""
 
 import shutil
 from collections.abc import Callable

@@ -1,0 +1,212 @@
+"""Recipes: what is wrong is refused by its path, with the nearest name that is known."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines import recipe as recipe_module
+from pipelines.recipe import POCKET_FOLDER, Recipe, load_recipe, make_recipe
+from schemas.errors import BadInputError
+from transforms.score.clip_model import LOCAL_DIR
+
+PIPELINES = Path(recipe_module.__file__).parent
+EXAMPLES = [PIPELINES / "demo" / "recipe.yaml", *sorted((PIPELINES / "recipes").glob("*.yaml"))]
+
+GOOD: dict[str, Any] = {
+    "input": {"list": "list.parquet"},
+    "fetch": {"timeout_s": 5},
+    "clip": {"b32": {"architecture": "ViT-B-32", "pretrained": "openai"}},
+    "rules": [{"caption": {}}, {"clip_score": {"model": "b32", "at_least": 0.3}}],
+    "corpora": {"pairs": {}},
+}
+
+
+def _make(**changes: Any) -> Recipe:
+    return make_recipe(GOOD | changes, source=Path("/recipes/recipe.yaml"))
+
+
+def _refusal(**changes: Any) -> str:
+    with pytest.raises(BadInputError) as raised:
+        _make(**changes)
+    told = str(raised.value)
+    assert told.startswith("The recipe /recipes/recipe.yaml is refused: ")
+    assert "\n" not in told
+    return told
+
+
+def test_there_are_two_examples() -> None:
+    assert len(EXAMPLES) >= 2
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_a_recipe(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.rules
+    assert recipe.corpora
+    assert all(rule.rule.stage for rule in recipe.rules)
+
+
+def test_the_example_of_datacomp_has_its_published_figures() -> None:
+    recipe = load_recipe(PIPELINES / "recipes" / "datacomp-small.yaml")
+    rules = {step.name: step.rule for step in recipe.rules}
+    assert rules["shorter_side"].at_least_px == 200  # pyright: ignore
+    assert rules["aspect"].at_most == 3.0  # pyright: ignore
+    assert (rules["caption"].min_words, rules["caption"].min_chars) == (3, 6)  # pyright: ignore
+    assert rules["clip_score"].top_fraction == 0.3  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "nearest"),
+    [
+        ({"inputs": {}}, "inputs", "input"),
+        ({"input": {"lists": "a"}}, "input.lists", "list"),
+        ({"fetch": {"time_out_s": 3}}, "fetch.time_out_s", "timeout_s"),
+        (
+            {"clip": {"m": {"architecture": "x", "pretraind": "y"}}},
+            "clip.m.pretraind",
+            "pretrained",
+        ),
+        ({"rules": [{"captoin": {}}]}, "rules.0.captoin", "caption"),
+        ({"rules": [{"caption": {"min_word": 2}}]}, "rules.0.caption.min_word", "min_words"),
+        (
+            {"rules": [{"caption": {}}, {"clip_score": {"at_leest": 0.2}}]},
+            "rules.1.clip_score.at_leest",
+            "at_least",
+        ),
+        ({"corpora": {"a": {"samples": 9}}}, "corpora.a.samples", "samples_per_shard"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_name(
+    changes: dict[str, Any], path: str, nearest: str
+) -> None:
+    assert f"{path}: unknown key, did you mean {nearest!r}?" in _refusal(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"fetch": {"timeout_s": "soon"}}, "fetch.timeout_s: Input should be a valid number"),
+        ({"fetch": {"timeout_s": 0}}, "fetch.timeout_s: Input should be greater than 0"),
+        ({"fetch": {"engine": "curl"}}, "fetch.engine: Input should be 'native' or 'img2dataset'"),
+        ({"rules": {"caption": {}}}, "rules: "),
+        ({"rules": ["caption"]}, "rules.0: "),
+        ({"rules": [{"aspect": {"at_most": 0.5}}]}, "rules.0.aspect.at_most: "),
+        ({"rules": [{"aspect": {}}]}, "rules.0.aspect.at_most: Field required"),
+        ({"rules": [{"language": {"keep": ["klingon"]}}]}, "rules.0.language.keep: "),
+        ({"rules": [{}]}, "rules.0: a rule is a mapping with exactly one key"),
+        ({"rules": [{"caption": {}, "exact_duplicate": {}}]}, "exactly one key"),
+        ({"rules": [{"clip_score": {"model": "b32"}}]}, "exactly one of `at_least` and"),
+        ({"rules": [{"clip_score": {"at_least": 0.2, "top_fraction": 0.2}}]}, "exactly one of"),
+        ({"rules": [{"clip_score": {"model": "l14", "at_least": 0.2}}]}, "no model 'l14'"),
+        ({"input": {}}, "input: give exactly one of `list` and `pool`"),
+        ({"input": {"list": "a", "pool": "b"}}, "input: give exactly one of"),
+        ({"corpora": {"a/b": {}}}, "'a/b' names a folder"),
+        ({"corpora": {"..": {}}}, "'..' names a folder"),
+        ({"corpora": {"": {}}}, "'' names a folder"),
+        ({"corpora": {"a": {"samples_per_shard": 0}}}, "corpora.a.samples_per_shard: "),
+        ({"clip": {"m": {"pretrained": "openai"}}}, "clip.m.architecture: Field required"),
+    ],
+)
+def test_a_wrong_type_or_impossible_value_is_refused_with_its_path(
+    changes: dict[str, Any], told: str
+) -> None:
+    assert told in _refusal(**changes)
+
+
+def test_every_fault_is_told_at_once() -> None:
+    told = _refusal(fetch={"retries": "many", "time": 1}, corpora={"a": {"samples": 1}})
+    assert all(path in told for path in ("fetch.retries", "fetch.time", "corpora.a.samples"))
+
+
+@pytest.mark.parametrize("content", [None, [], "text", 3])
+def test_what_is_no_mapping_is_refused(content: Any) -> None:
+    with pytest.raises(BadInputError, match="not a mapping"):
+        make_recipe(content, source=Path("recipe.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"input: {list: [", "is not YAML"),
+        (b"input: {list: a.csv}\ncorpora: {\x00: {}}", "is not YAML"),
+        (b"input: {list: caf\xe9.csv}", "cannot be read"),
+        (b"input: !!python/object/apply:os.getcwd []", "is not YAML"),
+        (b"", "is not a mapping"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_told_in_one_line(
+    data: bytes, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(data)
+    with pytest.raises(BadInputError, match=told) as raised:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_recipe_that_is_not_there_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.yaml", tmp_path):
+        with pytest.raises(BadInputError, match="cannot be read"):
+            load_recipe(path)
+
+
+def test_relative_paths_are_anchored_at_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(b"")
+    clip = {
+        "file": {"architecture": "ViT-B-32", "pretrained": "w.pt"},
+        "tag": {"architecture": "ViT-B-32", "pretrained": "openai"},
+        "folder": {"architecture": f"{LOCAL_DIR}models/m"},
+    }
+    source = tmp_path / "recipe.yaml"
+    source.write_text(yaml.safe_dump({"input": {"list": "rows/list.csv"}, "clip": clip}))
+    recipe = load_recipe(source)
+    assert recipe.input.list == tmp_path / "rows" / "list.csv"
+    assert recipe.clip["file"].pretrained == str(tmp_path / "w.pt")
+    assert recipe.clip["tag"].pretrained == "openai"
+    assert recipe.clip["folder"].architecture == f"{LOCAL_DIR}{tmp_path}/models/m"
+    assert load_recipe(source).model_dump() == recipe.model_dump()
+
+
+def test_absolute_paths_stay() -> None:
+    assert _make(input={"list": "/data/list.csv"}).input.list == Path("/data/list.csv")
+    assert _make(input={"pool": "pool"}).input.pool == Path("/recipes/pool")
+
+
+def test_pocket_is_there_without_being_named_and_leads_to_the_folder_that_ships() -> None:
+    recipe = make_recipe(
+        {"input": {"list": "a.csv"}, "rules": [{"clip_score": {"at_least": 0.2}}]},
+        source=Path("recipe.yaml"),
+    )
+    assert recipe.clip_model("pocket").architecture == f"{LOCAL_DIR}{POCKET_FOLDER}"
+    assert _make().clip_model("b32") == _make().clip["b32"]
+
+
+def test_rules_know_their_names() -> None:
+    assert [step.name for step in _make().rules] == ["caption", "clip_score"]
+
+
+def _objects(node: Any) -> list[dict[str, Any]]:
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    below = [found for child in children for found in _objects(child)]
+    return below + ([node] if isinstance(node, dict) and "properties" in node else [])
+
+
+def test_the_json_schema_forbids_unknown_keys_and_describes_every_setting() -> None:
+    schema = Recipe.model_json_schema()
+    assert {"input", "fetch", "clip", "rules", "corpora"} == set(schema["properties"])
+    for node in _objects(schema):
+        assert node["additionalProperties"] is False
+    for name in ("FetchPolicy", "InputPolicy", "ClipPolicy", "CorpusPolicy", "LanguageRule"):
+        for setting, said in schema["$defs"][name]["properties"].items():
+            assert said.get("description"), f"{name}.{setting}"
+    references = _references(schema)
+    assert references
+    assert references <= {f"#/$defs/{name}" for name in schema["$defs"]}
+
+
+def _references(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*(_references(child) for child in node.values()))
+    return set().union(*(_references(child) for child in node)) if isinstance(node, list) else set()
