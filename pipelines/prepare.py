@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from transforms.fetch.adopt import list_pool_shards, read_pool_columns
 
 from pipelines.job import Job
 from pipelines.recipe import Recipe
 from schemas.errors import BadInputError
 from schemas.fingerprint import fingerprint
 from schemas.layout import Layout, shard_name
+from transforms.fetch.adopt import list_pool_shards, read_pool_columns
 from transforms.read.policy import InputPolicy
 from transforms.read.rows import cut_by_image, make_uids, number_rows
 from transforms.read.table import list_files, read_list
@@ -44,7 +44,7 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
     source = recipe.input
     settings = source.model_dump(mode="json", exclude={"list", "pool"})
     if source.pool is not None:
-        return {"input": {**settings, "sha256": _pool_digest(source.pool)}, "fetch": "adopted"}
+        return {"input": {**settings, "sha256": _pool_digest(source.pool)}, "fetch": {}}
     assert source.list is not None
     digests = [_file_digest(path) for path in list_files(source.list)]
     return {
@@ -62,22 +62,21 @@ def _check_identity(layout: Layout, identity: dict[str, Any]) -> None:
             )
         return
     before = json.loads(layout.identity.read_text())
-    if before["input"] != identity["input"]:
+    if before["input"]["sha256"] != identity["input"]["sha256"]:
         raise BadInputError(
             f"The pool in {layout.run} was made from another input list: run this recipe with"
             " another --out, or restore the list."
         )
-    if before["fetch"] != identity["fetch"]:
-        raise BadInputError(
-            f"The pool in {layout.run} was made with other fetch settings"
-            f" ({_difference(before['fetch'], identity['fetch'])}): run this recipe with another"
-            " --out, or restore them."
-        )
+    for part in ("input", "fetch"):
+        if before[part] != identity[part]:
+            raise BadInputError(
+                f"The pool in {layout.run} was made with other {part} settings"
+                f" ({_difference(before[part], identity[part])}): run this recipe with another"
+                " --out, or restore them."
+            )
 
 
-def _difference(before: Any, now: Any) -> str:
-    if not isinstance(before, dict) or not isinstance(now, dict):
-        return "a pool was adopted, or is not any more"
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     changed = [name for name in now if before.get(name) != now[name]]
     return ", ".join(f"{name} was {before.get(name)!r}, is {now[name]!r}" for name in changed)
 

@@ -41,8 +41,8 @@ def print_report(report: RunReport, console: Console) -> None:
     if report.planted is not None and report.good is not None:
         console.print(_planted_table(report))
     for name, folder in report.corpora.items():
-        console.print(f"corpus [bold]{name}[/]: {folder}", soft_wrap=True, highlight=False)
-    console.print(f"run: {report.run}", soft_wrap=True, highlight=False)
+        console.print(f"corpus {name}: {folder}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"run: {report.run}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _funnel_table(report: RunReport) -> Table:

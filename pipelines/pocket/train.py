@@ -9,11 +9,12 @@ import open_clip
 import torch
 from tokenizers import Tokenizer
 
+from pipelines.pocket.batches import Course, Pace
 from pipelines.pocket.card import write_card
 from pipelines.pocket.drawn import Drawn, captions_of_scenes, draw_scenes
 from pipelines.pocket.model import CONTEXT_LENGTH, VOCAB_SIZE, build_model, save_model
 from pipelines.pocket.photos import Photo, is_dev, read_photos
-from pipelines.pocket.student import Course, Pace, fit_student
+from pipelines.pocket.student import fit_student
 from pipelines.pocket.teacher import Teacher
 from pipelines.pocket.text import Lessons, encode_captions, fit_text
 from pipelines.pocket.tokenizer import train_tokenizer

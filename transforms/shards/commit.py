@@ -22,6 +22,9 @@ from schemas.errors import RunFailedError
 
 TEMPORARY_SUFFIX = ".part"
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+WRITE_ERRORS = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
+
 Manifest = dict[str, Any]
 
 
@@ -80,7 +83,7 @@ class Draft:
             if error is None:
                 with _disk_errors(self.manifest):
                     self._commit()
-            elif isinstance(error, OSError):
+            elif isinstance(error, OSError) and error.errno in WRITE_ERRORS:
                 with _disk_errors(self.manifest):
                     raise error
         finally:
@@ -167,7 +170,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        if err.errno in DISK_FULL:
             raise RunFailedError(
                 f"The disk of {path.parent} is full: free some space and run again;"
                 " everything committed so far is kept."

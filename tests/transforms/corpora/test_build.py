@@ -135,3 +135,10 @@ def test_what_keeps_nothing_builds_an_empty_corpus(decided: Path, rebuild: Rebui
     corpus = rebuild(decided)
     assert list(corpus.glob("*.tar")) == []
     assert verify_corpus(corpus) == {"samples": 0, "shards": 0, "faults": []}
+
+
+def test_a_shard_that_was_deleted_is_written_again(corpus: Path, rebuild: Rebuild) -> None:
+    """Commit records lie apart from the tars: who deletes a corpus leaves them behind."""
+    before = _files(corpus)
+    shutil.rmtree(corpus)
+    assert _files(rebuild(corpus.parents[2])) == before

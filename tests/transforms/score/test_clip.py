@@ -1,10 +1,12 @@
 """The CLIP measure: cosines, batches, and a number that depends on nothing but its pair."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 from schemas.errors import CorruptPoolError
@@ -14,6 +16,7 @@ from transforms.shards.pool import PoolImages, read_pool
 from transforms.shards.tar import index_tar
 
 BATCH = 4
+Encoder = Callable[..., torch.Tensor]
 
 
 @pytest.fixture
@@ -52,6 +55,25 @@ def test_an_embedding_does_not_depend_on_its_batch_mates(clip: Clip) -> None:
         alone = clip.embed_images([pictures[place]]), clip.embed_texts([texts[place]])
         for one, all_ in zip(alone, together, strict=True):
             assert one[0].tobytes() == all_[place].tobytes()
+
+
+def test_every_batch_that_a_model_sees_has_one_size(
+    clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Matrix kernels differ by size: only with equal sizes is a number sure not to."""
+    seen: list[int] = []
+    for name in ("encode_image", "encode_text"):
+        encode = getattr(clip.model, name)
+
+        def noted(batch: torch.Tensor, encode: Encoder = encode, **how: bool) -> torch.Tensor:
+            seen.append(len(batch))
+            return encode(batch, **how)
+
+        monkeypatch.setattr(clip.model, name, noted)
+    for count in range(1, BATCH + 1):
+        assert len(clip.embed_images(_pictures(count))) == count
+        assert len(clip.embed_texts(["a dog"] * count)) == count
+    assert set(seen) == {BATCH}
 
 
 def _rows(draw_pool, pool: Path, count: int) -> pa.Table:
