@@ -1,13 +1,13 @@
 """What the tests of whole runs share: the command as a process, and a run's bytes."""
 
+import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROWS = 120
 PAIRMILL = [str(Path(sys.executable).with_name("pairmill"))]
@@ -31,29 +31,24 @@ def demo(out: Path, *words: str, rows: int = ROWS) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def demo_killed_after(out: Path, seconds: float, rows: int = ROWS) -> bool:
-    """Start a demo and kill -9 its whole tree at a moment; False if it had ended before."""
-    process = subprocess.Popen(
-        [*PAIRMILL, "demo", "--out", str(out), "--rows", str(rows)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def demo_killed_after(out: Path, seconds: float, *, alone: bool, rows: int = ROWS) -> bool:
+    """Start a demo and kill -9 it at a moment; False if it had ended before.
+
+    With `alone` the command is killed and its driver and workers are left to notice; else all
+    of its processes are killed at once, as when a machine dies.
+    """
+    command = [*PAIRMILL, "demo", "--out", str(out), "--rows", str(rows)]
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
+    except psutil.TimeoutExpired:
+        others = [] if alone else process.children(recursive=True)
+        for victim in (process, *others):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
         process.wait()
         return True
     return False
-
-
-def wait_for(path: Path, pattern: str, timeout_s: float = 60) -> None:
-    """Wait until a file of this pattern lies below `path`."""
-    until = time.monotonic() + timeout_s
-    while not any(path.glob(pattern)):
-        assert time.monotonic() < until, f"no {pattern} below {path}"
-        time.sleep(0.02)
 
 
 def corpus_bytes(report: dict[str, Any]) -> dict[str, bytes]:

@@ -36,6 +36,10 @@ def train(
     scenes: Annotated[int, typer.Option(min=2, help="Drawn scenes in a batch.")] = 32,
     drawn: Annotated[int, typer.Option(min=2, help="Scenes to draw.")] = 12_000,
     threads: Annotated[int, typer.Option(min=1)] = 2,
+    rate: Annotated[float, typer.Option(help="Learning rate of the image tower.")] = 1.2e-3,
+    start: Annotated[
+        Path | None, typer.Option(help="Go on from this model, made by the same shards and seed.")
+    ] = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -50,10 +54,11 @@ def train(
         photos=photos,
         scenes=scenes,
         drawn=drawn,
+        rate=rate,
         seed=seed,
         threads=threads,
     )
-    done = run(shards, None if no_teacher else teacher, out, cache, settings, _say)
+    done = run(shards, None if no_teacher else teacher, out, cache, settings, _say, start)
     if as_json:
         print(json.dumps({"losses": done.losses, "photos": done.photos, "seconds": done.seconds}))
 

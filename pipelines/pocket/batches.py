@@ -32,6 +32,7 @@ class Course:
 class Pace:
     """How long and in how large steps to learn."""
 
+    rate: float  # of the image tower
     steps: int
     photos: int  # in a batch
     scenes: int  # in a batch

@@ -17,7 +17,7 @@ from pipelines.pocket.losses import Scale, contrast, drop_words, optimizer, warm
 from pipelines.pocket.model import encode_texts
 from pipelines.pocket.text import describe, encode_captions
 
-_IMAGE_RATE, _TEXT_RATE, _DECAY = 1.2e-3, 4e-4, 0.05
+_TEXT_SHARE, _DECAY = 0.33, 0.05  # the taught text tower moves more slowly
 _COPYING, _SCORING, _CAPTIONS = 10.0, 50.0, 0.3  # weights of the losses of photographs
 _DRAWN, _STAYING = 1.0, 10.0  # of drawn scenes, and of what captions move
 _SCORED = 512  # captions whose scores are copied, a batch
@@ -35,7 +35,7 @@ def fit_student(
     """Train the whole model in place, calling `keep` at each check; gives each step's loss."""
     model.visual.to(memory_format=torch.channels_last)
     scale = Scale()
-    adam, losses = _optimizer(model, scale, course), []
+    adam, losses = _optimizer(model, scale, course, pace.rate), []
     rates = warm_cosine(adam, pace.steps)
     model.train()
     for step in range(pace.steps):
@@ -58,10 +58,12 @@ def _recent(losses: list[float]) -> float:
     return float(np.mean(losses[-50:]))
 
 
-def _optimizer(model: open_clip.CLIP, scale: Scale, course: Course) -> torch.optim.AdamW:
+def _optimizer(
+    model: open_clip.CLIP, scale: Scale, course: Course, rate: float
+) -> torch.optim.AdamW:
     text = [p for name, p in model.named_parameters() if not name.startswith("visual.")]
-    text_rate = _IMAGE_RATE if course.places is None else _TEXT_RATE
-    groups = [(model.visual.parameters(), _IMAGE_RATE), ([*text, *scale.parameters()], text_rate)]
+    text_rate = rate if course.places is None else rate * _TEXT_SHARE
+    groups = [(model.visual.parameters(), rate), ([*text, *scale.parameters()], text_rate)]
     return optimizer(groups, _DECAY)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import open_clip
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from pipelines.pocket.batches import Course, Pace
@@ -33,6 +34,7 @@ class Settings:
     photos: int = 128  # in a batch
     scenes: int = 32  # in a batch
     drawn: int = 12_000  # scenes to draw
+    rate: float = 1.2e-3  # of the image tower
     seed: int = 0
     threads: int = 2
 
@@ -47,11 +49,18 @@ class Trained:
 
 
 def train(
-    shards: Path, teacher: Path | None, out: Path, cache: Path, settings: Settings, say: Say
+    shards: Path,
+    teacher: Path | None,
+    out: Path,
+    cache: Path,
+    settings: Settings,
+    say: Say,
+    start: Path | None = None,
 ) -> Trained:
     """Train on `shards` and drawn scenes, and write the model to `out`.
 
-    Without a teacher the model learns by captions alone: good for a test, not for use.
+    Without a teacher the model learns by captions alone: good for a test, not for use. With
+    `start`, the folder of a model that the same shards and seed gave, stage two goes on from it.
 
     Raises: BadInputError: shards or teacher are missing or not what they should be."""
     started = time.monotonic()
@@ -71,7 +80,11 @@ def train(
     )
     model, tokenizer = build_model(), _tokenizer(photos, settings)
     course = _course(model, tokenizer, photos, views, drawn, settings, say)
-    pace = Pace(steps=settings.steps, photos=settings.photos, scenes=settings.scenes)
+    if start is not None:
+        model.load_state_dict(load_file(start / "open_clip_model.safetensors"))
+    pace = Pace(
+        rate=settings.rate, steps=settings.steps, photos=settings.photos, scenes=settings.scenes
+    )
     losses = fit_student(
         model, course, pace, say=say, keep=lambda: save_model(model, tokenizer, out)
     )
