@@ -4,16 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-run
 
-.PHONY: demo test test-slow lint install pocket constraints clean
+.PHONY: demo test lint install pocket constraints clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pairmill demo --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

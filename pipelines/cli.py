@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from schemas.errors import BadInputError, FaultsFoundError, PairmillError
+from schemas.report import RunReport
 
 INTERRUPTED = 130
 
@@ -91,7 +92,7 @@ def run(
 
     loaded = load_recipe(recipe)
     report = run_recipe(loaded, out or Path(f"{recipe.stem}-run"), beam_flags or [])
-    _print(report.model_dump(exclude_none=True), as_json, report)
+    _print(report, as_json)
 
 
 @app.command()
@@ -113,7 +114,7 @@ def demo(
     from pipelines.demo.run import run_demo
 
     report = run_demo(out, rows=rows, seed=seed, photos=photos, split=split, flags=beam_flags or [])
-    _print(report.model_dump(exclude_none=True), as_json, report)
+    _print(report, as_json)
 
 
 @app.command()
@@ -158,18 +159,15 @@ def schema(
 ) -> None:
     """Print the JSON Schema of the recipe."""
     from pipelines.recipe import Recipe
-    from schemas.report import RunReport
 
     model = RunReport if report else Recipe
     print(json.dumps(model.model_json_schema(), indent=1))
 
 
-def _print(content: dict[str, object], as_json: bool, report: object) -> None:
+def _print(report: RunReport, as_json: bool) -> None:
     from pipelines.report import print_report
-    from schemas.report import RunReport
 
-    assert isinstance(report, RunReport)
     if as_json:
-        print(json.dumps(content))
+        print(report.model_dump_json(exclude_none=True))
     else:
         print_report(report, Console())

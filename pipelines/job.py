@@ -12,8 +12,8 @@ from pipelines.recipe import Recipe
 from schemas.fingerprint import Json, fingerprint
 from schemas.layout import LEDGER, Layout
 from transforms.decide.screen import Step
-from transforms.score.clip_model import ClipPolicy, model_identity
 from transforms.score.language import LANGUAGE
+from transforms.score.policy import ClipPolicy, model_identity
 from transforms.shards.commit import committed
 
 # Part of every fingerprint of a stage: raise it where the stage's numbers or bytes change.
@@ -43,31 +43,33 @@ class Job:
         return Layout(self.run)
 
     @cached_property
+    def _described(self) -> list[Json]:
+        """Each rule with the fingerprint of the measure it reads."""
+        return [
+            [
+                step.model_dump(mode="json", exclude_none=True),
+                step.rule.measure and self.measure(step.rule.measure).name,
+            ]
+            for step in self.recipe.rules
+        ]
+
+    @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The recipe's rules, each with the folders of what it reads."""
-        steps: list[Step] = []
-        described: list[Json] = []
-        for rule_step in self.recipe.rules:
-            rule = rule_step.rule
-            measure = None if rule.measure is None else self.measure(rule.measure)
-            described.append(
-                [rule_step.model_dump(mode="json", exclude_none=True), measure and measure.name]
-            )
-            outcome = None
-            if rule.whole_pool:
-                outcome = self.layout.outcome(
-                    rule_step.name, self._fingerprint("outcome", described)
-                )
-            steps.append(Step(rule=rule, measure=measure, outcome=outcome))
-        return tuple(steps)
+        return tuple(self._step(place) for place in range(len(self.recipe.rules)))
+
+    def _step(self, place: int) -> Step:
+        name, rule = self.recipe.rules[place].name, self.recipe.rules[place].rule
+        outcome = None
+        if rule.whole_pool:  # depends on all rules up to here
+            found = self._fingerprint("outcome", self._described[: place + 1])
+            outcome = self.layout.outcome(name, found)
+        measure = None if rule.measure is None else self.measure(rule.measure)
+        return Step(rule=rule, measure=measure, outcome=outcome)
 
     @cached_property
     def decision(self) -> Path:
-        rules: Json = [
-            [step.model_dump(mode="json", exclude_none=True), done.measure and done.measure.name]
-            for step, done in zip(self.recipe.rules, self.steps, strict=True)
-        ]
-        return self.layout.decision(self._fingerprint("decision", rules))
+        return self.layout.decision(self._fingerprint("decision", self._described))
 
     def corpus(self, name: str) -> Path:
         policy: Json = self.recipe.corpora[name].model_dump(mode="json")
@@ -108,7 +110,6 @@ class Job:
     def save(self) -> str:
         """The job as JSON, for `load`."""
         content = {
-            "run": str(self.run),
             "recipe": self.recipe.model_dump(mode="json"),
             "pool_identity": self.pool_identity,
             "shards": self.shards,
@@ -119,7 +120,7 @@ class Job:
     def load(cls, path: Path) -> "Job":
         content = json.loads(path.read_text())
         return cls(
-            run=Path(content["run"]),
+            run=path.resolve().parent,  # a RUN folder may be moved or copied
             recipe=Recipe.model_validate(content["recipe"]),
             pool_identity=content["pool_identity"],
             shards=content["shards"],

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from pipelines.job import Job
 from pipelines.recipe import Recipe
 from schemas.errors import BadInputError
 from schemas.fingerprint import fingerprint
-from schemas.layout import Layout, shard_name
+from schemas.layout import Layout, pool_manifest, shard_name
 from transforms.fetch.adopt import list_pool_shards, read_pool_columns
 from transforms.read.policy import InputPolicy
 from transforms.read.rows import cut_by_image, make_uids, number_rows
-from transforms.read.table import list_files, read_list
+from transforms.read.table import check_uids, list_files, read_list
 from transforms.shards.commit import Draft, committed, sweep, write_atomically
 
 
@@ -33,19 +34,32 @@ def prepare(recipe: Recipe, run: Path) -> Job:
     pool_identity = fingerprint(identity)
     shards = _cut_rows(recipe.input, layout, pool_identity)
     write_atomically(layout.identity, _pretty(identity))
+    _forget_lost_shards(layout, shards)
     job = Job(run=run, recipe=recipe, pool_identity=pool_identity, shards=shards)
     write_atomically(layout.recipe(job.fingerprint), _recipe_yaml(job))
     write_atomically(layout.job, job.save().encode())
     return job
 
 
+def _forget_lost_shards(layout: Layout, shards: int) -> None:
+    """Remove what was derived from pool shards that were deleted since: they are fetched anew,
+    and servers may answer otherwise. A run that was merely stopped has nothing such."""
+    lost = [n for n in range(shards) if committed(pool_manifest(layout.pool, n)) is None]
+    for shard in lost:
+        for part in layout.run.glob(f"measures/*/*/{shard_name(shard)}-*"):
+            part.unlink(missing_ok=True)
+    if lost and any(layout.run.glob("decisions/*/decision.json")):
+        for name in ("outcomes", "decisions", "commits", "corpora"):
+            shutil.rmtree(layout.run / name, ignore_errors=True)
+
+
 def _identity(recipe: Recipe) -> dict[str, Any]:
     """What a pool is made from. Where its input lies on this machine is no part of it."""
     source = recipe.input
-    settings = source.model_dump(mode="json", exclude={"list", "pool"})
     if source.pool is not None:
-        return {"input": {**settings, "sha256": _pool_digest(source.pool)}, "fetch": {}}
+        return {"input": {"sha256": _pool_digest(source.pool)}, "fetch": {}}
     assert source.list is not None
+    settings = source.model_dump(mode="json", exclude={"list", "pool"})
     digests = [_file_digest(path) for path in list_files(source.list)]
     return {
         "input": {**settings, "sha256": digests},
@@ -61,7 +75,10 @@ def _check_identity(layout: Layout, identity: dict[str, Any]) -> None:
                 " or name it as `input.pool` of a recipe."
             )
         return
-    before = json.loads(layout.identity.read_text())
+    try:
+        before = json.loads(layout.identity.read_text())
+    except ValueError as err:
+        raise BadInputError(f"{layout.identity} is damaged: take another --out.") from err
     if before["input"]["sha256"] != identity["input"]["sha256"]:
         raise BadInputError(
             f"The pool in {layout.run} was made from another input list: run this recipe with"
@@ -77,8 +94,8 @@ def _check_identity(layout: Layout, identity: dict[str, Any]) -> None:
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    changed = [name for name in now if before.get(name) != now[name]]
-    return ", ".join(f"{name} was {before.get(name)!r}, is {now[name]!r}" for name in changed)
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in changed)
 
 
 def _cut_rows(policy: InputPolicy, layout: Layout, pool_identity: str) -> int:
@@ -113,6 +130,8 @@ def _pool_units(folder: Path) -> Iterator[pa.Table]:
     table = pa.concat_tables(shards)
     if table.num_rows == 0:
         raise BadInputError(f"The pool {folder} has no rows.")
+    if "uid" in table.column_names:
+        check_uids(table["uid"], folder)
     rows = _numbered(table)
     begin = 0
     for shard in shards:

@@ -17,8 +17,8 @@ from transforms.decide.rule import Rule
 from transforms.dedupe.exact import ExactDuplicateRule
 from transforms.fetch.policy import FetchPolicy
 from transforms.read.policy import InputPolicy
-from transforms.score.clip_model import LOCAL_DIR, ClipPolicy
 from transforms.score.language import LanguageRule
+from transforms.score.policy import LOCAL_DIR, ClipPolicy
 from transforms.score.threshold import ClipScoreRule
 
 POCKET = "pocket"

@@ -10,13 +10,16 @@ from pipelines.job import Job
 from schemas.errors import RunFailedError
 from schemas.outcome import Stage
 from schemas.report import RunReport
-from transforms.shards.commit import committed
+from transforms.shards.commit import committed, read_manifest
 
 
 def make_report(job: Job) -> RunReport:
     """The report of a finished run.
 
     Raises: RunFailedError: the decision or a corpus is not committed, or counts do not add up."""
+    for name in job.recipe.corpora:
+        if committed(job.corpus(name) / "manifest.json") is None:
+            raise RunFailedError(f"The corpus {name} of {job.run} is not finished: run it again.")
     funnel_file = job.decision / "funnel.json"
     if committed(job.decision / "decision.json") is None:
         raise RunFailedError(f"The run in {job.run} has no decision yet: run it again.")
@@ -106,7 +109,7 @@ def _spent(job: Job) -> tuple[dict[str, float], dict[str, int]]:
     images: dict[str, int] = {}
     for units in job.unit_manifests():
         for path in sorted(units.folder.glob(units.pattern)):
-            facts = committed(path) or {}
+            facts = read_manifest(path) or {}
             seconds[units.stage] = seconds.get(units.stage, 0.0) + float(facts.get("seconds", 0))
             images[units.stage] = images.get(units.stage, 0) + int(facts.get("images", 0))
     rounded = {stage: round(spent, 3) for stage, spent in seconds.items()}

@@ -1,18 +1,18 @@
 """Run a recipe from end to end under supervision, and say how it ended."""
 
-import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.engines.flags import runner_of
 from pipelines.engines.lock import run_lock
 from pipelines.engines.supervise import supervise
+from pipelines.job import Job
 from pipelines.prepare import prepare
 from pipelines.progress import shown_progress
 from pipelines.recipe import Recipe
 from pipelines.report import make_report
-from schemas.errors import BadInputError
+from schemas.errors import BadInputError, RunFailedError
 from schemas.report import RunReport
 
 GRAPH = "pipelines.graph:mill"
@@ -23,8 +23,21 @@ def run_recipe(recipe: Recipe, run: Path, flags: Sequence[str]) -> RunReport:
 
     Raises: BadInputError: nothing was started; RunFailedError: run again to resume."""
     runner_of(flags)  # an engine that is not offered is refused before anything is written
-    with _folder(run), run_lock(run):
-        job = prepare(recipe, run.resolve())
+    is_new = _make_folder(run)
+    with run_lock(run):
+        try:
+            job = prepare(recipe, run.resolve())
+        except BadInputError:
+            if is_new:  # by this process: nobody else has anything there
+                shutil.rmtree(run, ignore_errors=True)
+            raise
+        _supervised(job, flags)
+        return make_report(job)
+
+
+def _supervised(job: Job, flags: Sequence[str]) -> None:
+    """Raises: BadInputError only where nothing was committed yet, else RunFailedError."""
+    try:
         with shown_progress(job) as show:
             supervise(
                 run=job.run,
@@ -33,20 +46,19 @@ def run_recipe(recipe: Recipe, run: Path, flags: Sequence[str]) -> RunReport:
                 flags=flags,
                 on_progress=lambda _: show(),
             )
-        return make_report(job)
+    except BadInputError as err:
+        if any(job.layout.pool.glob("*_stats.json")):
+            raise RunFailedError(str(err)) from err
+        raise
 
 
-@contextlib.contextmanager
-def _folder(run: Path) -> Iterator[None]:
-    """The RUN folder, made if need be; taken away again where the input turned out bad."""
+def _make_folder(run: Path) -> bool:
+    """Make RUN if need be; whether it was this call that made it."""
     try:
-        is_new = not run.exists()
-        run.mkdir(parents=True, exist_ok=True)
+        run.parent.mkdir(parents=True, exist_ok=True)
+        run.mkdir()
+    except FileExistsError:
+        return False
     except OSError as err:
         raise BadInputError(f"Cannot make the folder {run}: {err.strerror or err}.") from err
-    try:
-        yield
-    except BadInputError:
-        if is_new:
-            shutil.rmtree(run, ignore_errors=True)
-        raise
+    return True

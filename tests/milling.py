@@ -4,6 +4,8 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +33,26 @@ def demo(out: Path, *words: str, rows: int = ROWS) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def demo_killed_after(out: Path, seconds: float, *, alone: bool, rows: int = ROWS) -> bool:
-    """Start a demo and kill -9 it at a moment; False if it had ended before.
+def demo_killed(
+    out: Path, *, when: Callable[[], bool], later_s: float, alone: bool, rows: int = ROWS
+) -> bool:
+    """Start a demo and kill -9 it `later_s` after `when` holds; False if it had ended before.
 
     With `alone` the command is killed and its driver and workers are left to notice; else all
     of its processes are killed at once, as when a machine dies.
     """
     command = [*PAIRMILL, "demo", "--out", str(out), "--rows", str(rows)]
     process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(timeout=seconds)
-    except psutil.TimeoutExpired:
-        others = [] if alone else process.children(recursive=True)
-        for victim in (process, *others):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victim.kill()
-        process.wait()
-        return True
-    return False
+    while process.poll() is None and not when():
+        time.sleep(0.05)
+    time.sleep(later_s)
+    hit = process.poll() is None
+    others = [] if alone or not hit else process.children(recursive=True)
+    for victim in (process, *others):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
+    process.wait()
+    return hit
 
 
 def corpus_bytes(report: dict[str, Any]) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ import yaml
 from pipelines.demo.corpus import LIST_FILE, TRUTH_FILE, plan_demo, write_plan
 from pipelines.demo.score import score
 from pipelines.demo.server import serve
+from pipelines.engines.flags import runner_of
 from pipelines.job import Job
 from pipelines.recipe import Recipe, make_recipe
 from pipelines.run import run_recipe
@@ -28,6 +29,7 @@ def run_demo(
     """Curate the planted web into `out`. The same arguments give the same rows, uids and bytes.
 
     Raises: BadInputError: the photographs cannot be used; RunFailedError: run again to resume."""
+    runner_of(flags)  # refused before anything is written
     plan = plan_demo(rows, seed, photos, split)
     write_plan(plan, out / WEB)
     with serve(plan.answers) as resolve:
@@ -54,9 +56,10 @@ def read_ledger(run: Path) -> pd.DataFrame:
 
 
 def _recipe(web: Path, resolve: dict[str, str]) -> Recipe:
-    """The shipped recipe over the planted list; a copy lies beside the list, to edit and run."""
+    """The shipped recipe over the planted list; a copy lies beside the list, to edit and to run."""
     shipped = RECIPE_FILE.read_text(encoding="utf-8")
-    write_atomically(web / RECIPE_FILE.name, shipped.encode())
+    if not (web / RECIPE_FILE.name).exists():
+        write_atomically(web / RECIPE_FILE.name, shipped.encode())
     content: dict[str, Any] = yaml.safe_load(shipped)
     content["fetch"]["resolve"] = resolve
     content["input"]["list"] = LIST_FILE

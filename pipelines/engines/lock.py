@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schemas.errors import BadInputError
 
-LOCK = ".lock"
+LOCK = ".run.lock"
 
 
 @contextlib.contextmanager

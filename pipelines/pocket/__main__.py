@@ -37,6 +37,9 @@ def train(
     drawn: Annotated[int, typer.Option(min=2, help="Scenes to draw.")] = 12_000,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     rate: Annotated[float, typer.Option(help="Learning rate of the image tower.")] = 1.2e-3,
+    blend: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Up to what share photographs are mixed.")
+    ] = 0.0,
     start: Annotated[
         Path | None, typer.Option(help="Go on from this model, made by the same shards and seed.")
     ] = None,
@@ -55,6 +58,7 @@ def train(
         scenes=scenes,
         drawn=drawn,
         rate=rate,
+        blend=blend,
         seed=seed,
         threads=threads,
     )

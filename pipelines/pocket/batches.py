@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipelines.pocket.model import MEAN, STD
@@ -36,6 +37,7 @@ class Pace:
     steps: int
     photos: int  # in a batch
     scenes: int  # in a batch
+    blend: float = 0.0  # up to what share another photograph shows through the first half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,11 @@ def draw_batch(course: Course, pace: Pace) -> Batch:
     scenes = some_of(len(course.drawn_pixels), pace.scenes)
     images = _mirrored(normal(_pick(course.pixels, views, photos)))
     targets = None if course.targets is None else course.targets[views, photos]
+    if pace.blend:
+        share = 1 - pace.blend * torch.rand(half)
+        images[:half] = _blended(images[:half], share)
+        if targets is not None:
+            targets[:half] = F.normalize(_blended(targets[:half], share), dim=-1)
     drawn = normal(course.drawn_pixels[scenes.numpy()])
     images = _lit(torch.cat([images, drawn])).contiguous(memory_format=torch.channels_last)
     return Batch(images=images, targets=targets, shown=photos[half:], scenes=scenes)
@@ -81,6 +88,12 @@ def normal(pixels: U8) -> Tensor:
 
 def _mirrored(images: Tensor) -> Tensor:
     return torch.where(torch.rand(len(images), 1, 1, 1) < 0.5, images.flip(3), images)
+
+
+def _blended(rows: Tensor, share: Tensor) -> Tensor:
+    """Each row with a part of the next (mixup, Zhang et al. 2018)."""
+    share = share.view(-1, *[1] * (rows.ndim - 1))
+    return share * rows + (1 - share) * rows.roll(1, dims=0)
 
 
 def _lit(images: Tensor) -> Tensor:

@@ -25,17 +25,22 @@ photographs of people, dogs and sport, and drawn scenes of two coloured shapes.
 - **Taught by** three ImageNet MobileNets (Apache-2.0): a head over their features and the text
   tower learn the photographs' captions, then the image tower learns to copy the head on many views
   of each photograph. No weights of theirs are in this model.
-- **Training took** {minutes:.0f} minutes: `python -m pipelines.pocket train --shards SHARDS`.
+- **Training took** {minutes:.0f} minutes, cached views of the teacher's not counted:
+  `python -m pipelines.pocket train --shards SHARDS`, with the settings below. Where `start` names
+  a model, that one was trained first, and this one goes on from it.
 - **How good it is** is computed, not written down: `python -m pipelines.pocket evaluate`.
 - **Licence**: Apache-2.0 for the weights and code. The photographs are their owners', for research
   and education only; none are in this repository.
 
-Settings: {settings}
+{settings}
 """
 
 
-def write_card(folder: Path, *, settings: dict[str, Any], photos: int, minutes: float) -> None:
-    """Write README.md beside the weights."""
+def write_card(
+    folder: Path, *, settings: dict[str, Any], photos: int, minutes: float, start: Path | None
+) -> None:
+    """Write README.md beside the weights; it also tells how the model `start` was trained."""
+    said = ", ".join(f"{name} {value}" for name, value in settings.items())
     card = _CARD.format(
         image_px=IMAGE_PX,
         context=CONTEXT_LENGTH,
@@ -44,6 +49,13 @@ def write_card(folder: Path, *, settings: dict[str, Any], photos: int, minutes: 
         photos=photos,
         drawn=settings["drawn"],
         minutes=minutes,
-        settings=", ".join(f"{name} {value}" for name, value in settings.items()),
+        settings="\n".join([*_earlier(start), f"Settings: {said}, start {start and start.name}"]),
     )
     (folder / "README.md").write_text(card)
+
+
+def _earlier(start: Path | None) -> list[str]:
+    if start is None or not (start / "README.md").is_file():
+        return []
+    lines = (start / "README.md").read_text().splitlines()
+    return [f"{line}\n" for line in lines if line.startswith("Settings: ")]

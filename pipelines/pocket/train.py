@@ -20,6 +20,7 @@ from pipelines.pocket.teacher import Teacher
 from pipelines.pocket.text import Lessons, encode_captions, fit_text
 from pipelines.pocket.tokenizer import train_tokenizer
 from pipelines.pocket.views import View, teach
+from schemas.errors import BadInputError
 
 Say = Callable[[str], None]
 
@@ -35,6 +36,7 @@ class Settings:
     scenes: int = 32  # in a batch
     drawn: int = 12_000  # scenes to draw
     rate: float = 1.2e-3  # of the image tower
+    blend: float = 0.0  # up to what share photographs without captions show another
     seed: int = 0
     threads: int = 2
 
@@ -81,17 +83,34 @@ def train(
     model, tokenizer = build_model(), _tokenizer(photos, settings)
     course = _course(model, tokenizer, photos, views, drawn, settings, say)
     if start is not None:
-        model.load_state_dict(load_file(start / "open_clip_model.safetensors"))
+        _go_on_from(start, model)
     pace = Pace(
-        rate=settings.rate, steps=settings.steps, photos=settings.photos, scenes=settings.scenes
+        rate=settings.rate,
+        steps=settings.steps,
+        photos=settings.photos,
+        scenes=settings.scenes,
+        blend=settings.blend,
     )
     losses = fit_student(
         model, course, pace, say=say, keep=lambda: save_model(model, tokenizer, out)
     )
     save_model(model, tokenizer, out)
     done = Trained(losses=losses, photos=len(photos), seconds=time.monotonic() - started)
-    write_card(out, settings=asdict(settings), photos=done.photos, minutes=done.seconds / 60)
+    write_card(
+        out,
+        settings=asdict(settings),
+        photos=done.photos,
+        minutes=done.seconds / 60,
+        start=start,
+    )
     return done
+
+
+def _go_on_from(start: Path, model: open_clip.CLIP) -> None:
+    file = start / "open_clip_model.safetensors"
+    if not file.is_file():
+        raise BadInputError(f"{start}: no model is there to go on from")
+    model.load_state_dict(load_file(file))
 
 
 def _tokenizer(photos: Sequence[Photo], settings: Settings) -> Tokenizer:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from milling import PAIRMILL, demo, pairmill, stamps
+from milling import PAIRMILL, corpus_bytes, demo, pairmill, stamps
 
 GOOD = {"url": ["http://a.test/1.jpg"], "caption": ["a dog"]}
 
@@ -154,11 +154,15 @@ def test_another_list_or_other_fetch_settings_are_refused(finished: Path, tmp_pa
 def test_a_corrupt_pool_shard_is_named(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(finished, out)
+    whole = corpus_bytes(demo(out, rows=60))
     shutil.rmtree(out / "corpora")
     tar = next((out / "pool").glob("*.tar"))
     os.truncate(tar, tar.stat().st_size // 2)
     done = pairmill("run", out / "web" / "recipe.yaml", "--out", out)
-    _refused(done, tar.name, "run again", code=1)
+    _refused(done, tar.name, "delete the files", "run again", code=1)
+    for path in (out / "pool").glob(f"{tar.stem}*"):  # as the sentence says
+        path.unlink()
+    assert corpus_bytes(demo(out, rows=60)) == whole
 
 
 def test_a_full_disk_is_told_and_nothing_finished_is_lost(finished: Path, tmp_path: Path) -> None:

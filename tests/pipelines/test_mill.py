@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
 import yaml
-from milling import ROWS, corpus_bytes, demo, demo_killed_after, pairmill, stamps
+from milling import ROWS, corpus_bytes, demo, demo_killed, pairmill, stamps
 
 from pipelines.demo.run import read_ledger
 from pipelines.job import Job
@@ -86,6 +87,7 @@ def test_the_demo_catches_what_it_planted(undisturbed: tuple[Path, dict[str, Any
     planted = report["planted"]
     let_through = {"wrong_caption", "reencoded_copy", "other_language"}
     assert {k for k, n in planted.items() if n["caught"] < n["planted"]} <= let_through
+    assert planted["other_language"]["caught"] >= 1
     wrong = planted["wrong_caption"]
     assert wrong["caught"] >= 0.75 * wrong["planted"]
     assert report["good"]["lost"] <= 0.15 * report["good"]["rows"]
@@ -125,7 +127,7 @@ def test_why_tells_a_dropped_and_a_kept_row(undisturbed: tuple[Path, dict[str, A
 def test_an_edited_threshold_redoes_only_what_depends_on_it(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    out, report = undisturbed
+    out, report = _copied(undisturbed, tmp_path)
     before = {n: stamps(out / n) for n in ("rows", "pool", "measures", "outcomes", "corpora")}
     recipe = _edited_recipe(out, clip_at_least=-1.0)
     done = pairmill("run", recipe, "--out", out, "--json")
@@ -141,9 +143,9 @@ def test_an_edited_threshold_redoes_only_what_depends_on_it(
 
 
 def test_a_looser_rule_before_a_measure_measures_only_the_newcomers(
-    undisturbed: tuple[Path, dict[str, Any]],
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    out, _ = undisturbed
+    out, _ = _copied(undisturbed, tmp_path)
     recipe = _edited_recipe(out, shorter_side_px=1)
     before = stamps(out / "measures")
     done = pairmill("run", recipe, "--out", out, "--json")
@@ -193,6 +195,11 @@ def _pictures(report: dict[str, Any]) -> list[str]:
     return sorted(json.loads(sample["json"])["sha256"] for sample in samples)
 
 
+def _copied(run: tuple[Path, dict[str, Any]], folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A copy of a run, for a test that changes it."""
+    return shutil.copytree(run[0], folder / "copy"), run[1]
+
+
 def _edited_recipe(
     out: Path, *, clip_at_least: float | None = None, shorter_side_px: int | None = None
 ) -> Path:
@@ -211,39 +218,51 @@ def _edited_recipe(
 def test_killed_at_random_moments_it_ends_byte_identical(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Each attempt is killed -9 some moments further on; what was committed is never redone."""
+    """Killed -9 again and again, each time some moments after a further unit was committed."""
     _, report = undisturbed
     out = tmp_path / "run"
-    rng = random.Random()
-    seed = rng.randrange(1 << 30)
-    rng.seed(seed)
-    committed: dict[str, int] = {}
-    for attempt in range(4):
-        demo_killed_after(out, rng.uniform(4, 14), alone=attempt % 2 == 0)
-        now = _manifests(out)
-        assert committed.items() <= now.items(), f"a commit was undone or redone (seed {seed})"
-        committed = now
+    seed = random.randrange(1 << 30)
+    rng = random.Random(seed)
+    records: dict[str, int] = {}
+    for kill in range(4):
+        enough = len(records) + rng.randrange(3)
+        hit = demo_killed(
+            out,
+            when=lambda n=enough: len(_records(out)) >= n,
+            later_s=rng.uniform(0, 1.5),
+            alone=kill % 2 == 0,
+        )
+        assert hit or kill > 1, f"the demo had ended before kill {kill} (seed {seed})"
+        now = _records(out)
+        assert records.items() <= now.items(), f"a commit was undone or redone (seed {seed})"
+        records = now
     resumed = demo(out)
-    assert committed.items() <= _manifests(out).items(), f"a commit was redone (seed {seed})"
+    assert records.items() <= _records(out).items(), f"a commit was redone (seed {seed})"
     assert corpus_bytes(resumed) == corpus_bytes(report), f"seed {seed}"
     told = ("input_rows", "kept", "images", "dropped", "planted", "good")
     assert {n: resumed[n] for n in told} == {n: report[n] for n in told}
 
 
-def _manifests(out: Path) -> dict[str, int]:
-    """Commit records with the time at which each was written."""
-    if not out.exists():
-        return {}
-    found = {}
-    for name in ("pool", "measures", "outcomes", "decisions", "corpora"):
-        for path in (out / name).rglob("*.json"):
-            if not path.name.endswith(".part"):
-                found[str(path.relative_to(out))] = path.stat().st_mtime_ns
-    return found
+RECORDS = (
+    "pool/*_stats.json",
+    "measures/*/*/*.json",
+    "outcomes/*/*/outcome.json",
+    "decisions/*/ledger/*.json",
+    "decisions/*/decision.json",
+    "commits/*/*/*.json",
+    "corpora/*/*/manifest.json",
+)
+
+
+def _records(out: Path) -> dict[str, int]:
+    """Commit records with the time at which each was written, in ns."""
+    found = [path for pattern in RECORDS for path in out.glob(pattern)]
+    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in found}
 
 
 ENGINES = {
     "in_memory": ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+    "two workers": ["--direct_running_mode=multi_processing", "--direct_num_workers=2"],
     "one worker": ["--direct_running_mode=multi_processing", "--direct_num_workers=1"],
 }
 

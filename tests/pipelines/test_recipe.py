@@ -9,7 +9,7 @@ import yaml
 from pipelines import recipe as recipe_module
 from pipelines.recipe import POCKET_FOLDER, Recipe, load_recipe, make_recipe
 from schemas.errors import BadInputError
-from transforms.score.clip_model import LOCAL_DIR
+from transforms.score.policy import LOCAL_DIR
 
 PIPELINES = Path(recipe_module.__file__).parent
 EXAMPLES = [PIPELINES / "demo" / "recipe.yaml", *sorted((PIPELINES / "recipes").glob("*.yaml"))]

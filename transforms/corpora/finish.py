@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transforms.shards.commit import Draft, committed
+from transforms.shards.commit import Draft, read_manifest
 
 MANIFEST = "manifest.json"
 SIZES = "sizes.json"
@@ -18,7 +18,7 @@ def finish_corpus(name: str, corpus: Path, shard_manifests: Sequence[Path]) -> N
     """
     shards: dict[str, dict[str, Any]] = {}
     for path in shard_manifests:
-        facts = committed(path)
+        facts = read_manifest(path)
         assert facts is not None, path
         for tar, file in facts["files"].items():
             shards[tar] = {**file, "samples": facts["samples"], "texts": facts["texts"]}

@@ -58,9 +58,7 @@ def write_corpus_shard(piece: Slice, run: Path, corpus: Path) -> int:
     """Commit one corpus shard. Returns its number."""
     shard, texts = piece
     manifest = corpus_shard_manifest(run, corpus, shard)
-    if not (corpus / f"{shard_name(shard)}.tar").is_file():
-        manifest.unlink(missing_ok=True)  # its tar was deleted: it is built anew
-    if committed(manifest) is None:
+    if committed(manifest, corpus) is None:
         with at_work(run, "build", shard_name(shard)) as work, Draft(manifest, corpus) as draft:
             with sample_writer(draft.path(f"{shard_name(shard)}.tar")) as writer:
                 for sample in make_samples(pa.Table.from_batches([texts]), Layout(run).pool):

@@ -40,7 +40,7 @@ def _read_manifest(corpus: Path) -> dict[str, Any]:
         ) from err
     except ValueError as err:
         raise BadInputError(f"{corpus / MANIFEST} is not JSON: {err}.") from err
-    if not isinstance(manifest, dict) or "shards" not in manifest:
+    if not isinstance(manifest, dict) or not {"shards", "files", "samples"} <= set(manifest):
         raise BadInputError(f"{corpus / MANIFEST} is not the manifest of a corpus.")
     return manifest
 
@@ -130,8 +130,6 @@ def _check_texts(text: bytes, record: bytes) -> Faults:
         return
     if not isinstance(fields, dict) or fields.get("caption") != caption:
         yield "the json's caption is not the txt"
-    elif not caption.strip():
-        yield "the caption is empty"
 
 
 def _sha256(path: Path) -> str:

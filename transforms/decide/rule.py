@@ -55,7 +55,7 @@ class Rule(Protocol):
 
 
 class SingleRowRule:
-    """Base of the rules that look at one row at a time and at no measure."""
+    """Base of the basic rules: one row at a time, and no measure unless they say so."""
 
     stage = Stage.BASIC
     whole_pool = False

@@ -7,6 +7,7 @@ in the source's order with the source's keys; rows that share a URL there are im
 import hashlib
 import io
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,9 +23,8 @@ from transforms.fetch.messages import failed_as_told
 from transforms.fetch.pool import pool_table, stats, write_parquet
 from transforms.fetch.records import Failed, ImageFacts
 from transforms.shards.commit import Draft, Manifest, committed
+from transforms.shards.pool import IMAGE_EXTENSIONS
 from transforms.shards.tar import Span, index_tar, read_span
-
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 
 _SAID = ("width", "height", "original_width", "original_height", "exif", "sha256")
 _READ = ("key", "status", "error_message", "url", "caption", "uid", *_SAID)
@@ -63,12 +63,13 @@ def read_pool_columns(source_tar: Path) -> pa.Table:
     source = _read_source(source_tar)
     keys = source["key"].to_pylist()
     places = [f"{source_tar.name}/{key}" for key in keys]
-    columns = {
+    columns: dict[str, Sequence[str | None]] = {
         "url": _texts(source, "url", places),
         "caption": _texts(source, "caption", [""] * len(keys)),
     }
     if "uid" in source.column_names:
-        columns["uid"] = source["uid"].to_pylist()
+        own = source["uid"].to_pylist()
+        columns["uid"] = [None if uid is None else str(uid) for uid in own]
     return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
 
 

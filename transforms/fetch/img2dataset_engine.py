@@ -72,14 +72,20 @@ def _run(folder: Path, urls: dict[int, str], policy: FetchPolicy) -> None:
         "urls": str(listed.resolve()),
     }
     errors = folder / "errors.txt"
-    status = _run_child(json.dumps(job), errors)
+    status = _run_child(json.dumps(job), errors, _limit_s(len(urls), policy))
     if status != 0:
         lines = errors.read_text(errors="replace").split("\n")
         said = next((line for line in reversed(lines) if line.strip()), f"status {status}")
         raise RunFailedError(f"img2dataset could not do a shard: {said.strip()}")
 
 
-def _run_child(job: str, errors: Path) -> int:
+def _limit_s(images: int, policy: FetchPolicy) -> float:
+    """Longer than a shard can take whose every image misses every deadline."""
+    rounds = -(-images // policy.concurrency) * (policy.retries + 1) * (policy.max_redirects + 1)
+    return 60.0 + rounds * policy.timeout_s
+
+
+def _run_child(job: str, errors: Path, limit_s: float) -> int:
     """Run the child to its end. Its stdin stays open meanwhile: closed, it tells of our death."""
     with errors.open("wb") as stderr:
         child = subprocess.Popen(
@@ -95,7 +101,11 @@ def _run_child(job: str, errors: Path) -> int:
                 with contextlib.suppress(BrokenPipeError):  # it ended already; its status tells
                     assert child.stdin is not None
                     child.stdin.write(job.encode() + b"\n")
-                return child.wait()
+                return child.wait(limit_s)
+            except subprocess.TimeoutExpired as err:
+                raise RunFailedError(
+                    f"img2dataset hangs: a shard is not done in {limit_s:.0f} s; run again."
+                ) from err
             finally:
                 child.kill()
 

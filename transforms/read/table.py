@@ -37,7 +37,7 @@ def read_list(policy: InputPolicy) -> pa.Table:
     if table.num_rows == 0:
         raise BadInputError(f"The input list {policy.list} has no rows.")
     if policy.uid is not None:
-        _check_uids(table["uid"], policy.list)
+        check_uids(table["uid"], policy.list)
     return table
 
 
@@ -56,11 +56,12 @@ def _columns(policy: InputPolicy) -> dict[str, str]:
     return {ours: name for ours, name in named.items() if name is not None}
 
 
-def _check_uids(uids: pa.ChunkedArray, path: Path) -> None:
+def check_uids(uids: pa.ChunkedArray, path: Path) -> None:
+    """Raises: BadInputError: a uid is not 32 hex digits; a null is fine, its uid is made."""
     for uid in uids.to_pylist():
-        if not UID.fullmatch(uid):
+        if uid is not None and not UID.fullmatch(uid):
             raise BadInputError(
-                f"The input list {path} has the uid {uid!r}: 32 hex digits in lower case wanted."
+                f"The input {path} has the uid {uid!r}: 32 hex digits in lower case wanted."
             )
 
 

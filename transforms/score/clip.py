@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from schemas.errors import CorruptPoolError
 from transforms.score.clip_model import F32, Clip
 from transforms.shards.pool import PoolImages
 
@@ -76,8 +75,5 @@ def _decode(images: PoolImages, key: str) -> Image.Image:
     """An image that fetch could decode; where that fails now, the pool's bytes have changed."""
     try:
         return Image.open(io.BytesIO(images.read(key)[1])).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as err:
-        raise CorruptPoolError(
-            f"Pool shard {images.path} has a damaged image {key}: delete the files"
-            f" {images.path.stem}* beside it and run again to make it anew."
-        ) from err
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
+        raise images.broken(f"its image {key} is damaged") from err

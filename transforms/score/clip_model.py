@@ -1,52 +1,27 @@
 """A CLIP model by open_clip: any architecture and weights it knows, or a folder of its own kind."""
 
 import functools
-import hashlib
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from pydantic import BaseModel, Field
 from safetensors import SafetensorError
 
 from schemas.errors import BadInputError
-from schemas.fingerprint import Json
+from transforms.score.policy import LOCAL_DIR, ClipPolicy
 
 F32 = npt.NDArray[np.float32]
 
-LOCAL_DIR = "local-dir:"
-# What open_clip may read from such a folder: configuration, weights, tokenizer.
-MODEL_FILES = frozenset({".json", ".safetensors", ".bin", ".pth", ".txt", ".model"})
 # What torch, pickle and safetensors raise of a file that is no checkpoint, and what open_clip
 # raises of names, settings and shapes that do not fit.
 NO_CHECKPOINT = (pickle.UnpicklingError, EOFError, StopIteration, AttributeError, SafetensorError)
 NO_MODEL = (RuntimeError, OSError, ValueError, KeyError, TypeError, AssertionError)
-
-
-class ClipPolicy(BaseModel, extra="forbid", frozen=True):
-    """Which CLIP model scores, and how its batches are cut."""
-
-    architecture: str = Field(
-        ..., description="open_clip's name, e.g. ViT-B-32; `pocket`; or local-dir:FOLDER."
-    )
-    pretrained: str | None = Field(
-        default=None,
-        description="open_clip's tag, or a checkpoint file; needed unless a folder is given.",
-    )
-    batch_size: int = Field(
-        default=64, ge=1, le=4096, description="Every batch is padded to this size."
-    )
-    threads: int = Field(
-        default=1, ge=1, description="Torch threads of a worker; part of the numbers."
-    )
-    device: str = Field(default="cpu", description="torch's name of the device.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +36,7 @@ class Clip:
     @torch.inference_mode()
     def embed_images(self, images: Sequence[Image.Image]) -> F32:
         """(N, D) float32 of norm 1, N <= batch_size. A short batch is padded with blank pixels."""
+        torch.set_num_threads(self.policy.threads)
         tensors = [self.preprocess(image) for image in images]
         blank = [torch.zeros_like(tensors[0])] * (self.policy.batch_size - len(images))
         batch = torch.stack(tensors + blank).to(self.policy.device)
@@ -69,24 +45,9 @@ class Clip:
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> F32:
         """(N, D) float32 of norm 1, N <= batch_size. A short batch is padded with empty texts."""
+        torch.set_num_threads(self.policy.threads)
         tokens = self.tokenizer([*texts, *[""] * (self.policy.batch_size - len(texts))])
-        return _rows(
-            self.model.encode_text(tokens.to(self.policy.device), normalize=True),  # pyright: ignore
-            len(texts),
-        )
-
-
-def model_identity(policy: ClipPolicy) -> Json:
-    """What makes two models the same: names, and for weights on this disk their sha256.
-
-    Where such weights lie, and on which device they run, is no part of it.
-    """
-    files = _weight_files(policy)
-    settings = policy.model_dump(exclude={"device"})
-    for name in ("architecture", "pretrained"):
-        if files and Path(str(settings[name]).removeprefix(LOCAL_DIR)).exists():
-            del settings[name]
-    return {**settings, "sha256": {path.name: _digest(path) for path in files}}
+        return _rows(_encode_texts(self.model, tokens.to(self.policy.device)), len(texts))
 
 
 @functools.lru_cache(maxsize=2)
@@ -94,7 +55,6 @@ def load_clip(policy: ClipPolicy) -> Clip:
     """Load the model once for a process, in evaluation mode and float32.
 
     Raises: BadInputError: unknown name or tag, weights that are missing or of another shape."""
-    torch.set_num_threads(policy.threads)
     _check_weights_named(policy)
     import open_clip  # slow to import, and only workers that score need it
 
@@ -112,6 +72,26 @@ def load_clip(policy: ClipPolicy) -> Clip:
     return Clip(policy=policy, model=model.eval(), **parts)
 
 
+def _encode_texts(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Embeddings of norm 1, computed on tokens cut to the batch's longest text.
+
+    Exact where attention is causal and the end-of-text token is what is pooled: nothing that
+    follows it is looked at. Other text towers get whole rows.
+    """
+    pools = getattr(model, "text_pool_type", None)
+    if pools not in ("argmax", "eos") or getattr(model, "attn_mask", None) is None:
+        return model.encode_text(tokens, normalize=True)
+    ends = tokens == model.text_eos_id if pools == "eos" else tokens
+    length = int(ends.int().argmax(dim=-1).max()) + 1
+    cut = {
+        "positional_embedding": model.positional_embedding[:length],
+        "attn_mask": model.attn_mask[:length, :length],
+    }
+    words = {"text": tokens[:, :length]}
+    found = torch.func.functional_call(model, cut, (), words)
+    return found["text_features"] if isinstance(found, dict) else found[1]
+
+
 def _rows(embeddings: torch.Tensor, count: int) -> F32:
     return embeddings[:count].float().cpu().numpy()
 
@@ -123,19 +103,6 @@ def _check_weights_named(policy: ClipPolicy) -> None:
             f"The CLIP model {policy.architecture} has no weights: set `pretrained` to a tag"
             " of open_clip's or to a checkpoint file."
         )
-
-
-def _weight_files(policy: ClipPolicy) -> list[Path]:
-    if policy.architecture.startswith(LOCAL_DIR):
-        folder = Path(policy.architecture.removeprefix(LOCAL_DIR))
-        return sorted(p for p in folder.glob("*") if p.suffix in MODEL_FILES)
-    path = Path(policy.pretrained or "")
-    return [path] if path.is_file() else []
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _cannot_load(policy: ClipPolicy, err: Exception) -> str:

@@ -9,14 +9,13 @@ from langdetect import DetectorFactory, LangDetectException
 from langdetect.detector_factory import PROFILES_DIRECTORY
 from pydantic import BaseModel, Field, field_validator
 
-from schemas.outcome import Stage
-from transforms.decide.rule import Verdict
+from transforms.decide.rule import SingleRowRule, Verdict
 
 LANGUAGE = "language"
 NO_LANGUAGE = "und"  # ISO 639-3: undetermined
 
 
-class LanguageRule(BaseModel, extra="forbid", frozen=True):
+class LanguageRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
     """Keep captions that may well be in one of the languages wanted.
 
     langdetect gives a probability to each language it thinks possible. On short captions its
@@ -40,22 +39,8 @@ class LanguageRule(BaseModel, extra="forbid", frozen=True):
         return keep
 
     @property
-    def stage(self) -> Stage:
-        return Stage.BASIC
-
-    @property
     def measure(self) -> str | None:
         return LANGUAGE
-
-    @property
-    def whole_pool(self) -> bool:
-        return False
-
-    def gather(self, rows: pa.Table) -> pa.Table:
-        raise TypeError("language is judged row by row")
-
-    def settle(self, gathered: pa.Table) -> pa.Table:
-        raise TypeError("language is judged row by row")
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         guesses = rows["languages"].to_pylist()

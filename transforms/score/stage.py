@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from schemas.layout import Layout, shard_name
 from transforms.decide.screen import Step, screen
 from transforms.score.clip import measure_clip
-from transforms.score.clip_model import ClipPolicy, load_clip
+from transforms.score.clip_model import load_clip
 from transforms.score.language import measure_languages
+from transforms.score.policy import ClipPolicy
 from transforms.shards.commit import Draft
 from transforms.shards.measures import measure_parts, newcomers, part_manifest
 from transforms.shards.pool import PoolImages

@@ -3,12 +3,12 @@
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, Field, model_validator
 
 from schemas.outcome import Stage
 from transforms.decide.rule import Verdict
-from transforms.score.clip_model import F32
 
 
 class ClipScoreRule(BaseModel, extra="forbid", frozen=True):
@@ -65,13 +65,15 @@ class ClipScoreRule(BaseModel, extra="forbid", frozen=True):
         ]
 
 
-def top_fraction_threshold(scores: F32, fraction: float) -> float:
+def top_fraction_threshold(scores: npt.NDArray[np.float32], fraction: float) -> float:
     """DataComp's threshold: descending_scores[int(n * fraction)], to be kept with `>=`.
 
-    Ties at the threshold stay, and so does one row more than the fraction. Of no rows: -1.
+    Ties at the threshold stay, and so does one row more than the fraction. Of no rows: -1. A
+    score that is no number ranks last.
     Source: DataComp, baselines/apply_filter.py.
     """
     if not len(scores):
         return -1.0
     place = min(int(len(scores) * fraction), len(scores) - 1)
-    return float(np.sort(scores)[::-1][place])
+    ranked = np.where(np.isnan(scores), -np.inf, scores)
+    return float(np.sort(ranked)[::-1][place])

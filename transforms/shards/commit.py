@@ -28,16 +28,33 @@ WRITE_ERRORS = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG,
 Manifest = dict[str, Any]
 
 
-def committed(manifest: Path) -> Manifest | None:
-    """What the manifest says, or None where the unit is not committed."""
+def committed(manifest: Path, folder: Path | None = None) -> Manifest | None:
+    """What the manifest says, or None where the unit is not committed.
+
+    A unit whose files are gone from `folder`, beside the manifest unless told otherwise, is not
+    committed any more: it is done anew.
+    """
+    facts = read_manifest(manifest)
+    if facts is None:
+        return None
+    there = all(((folder or manifest.parent) / name).exists() for name in facts["files"])
+    return facts if there else None
+
+
+def read_manifest(manifest: Path) -> Manifest | None:
+    """What the manifest says, or None where there is none.
+
+    Raises: RunFailedError: it is no manifest any more."""
     try:
-        return json.loads(manifest.read_bytes())
+        facts = json.loads(manifest.read_bytes())
+        facts["files"]
     except FileNotFoundError:
         return None
-    except ValueError as err:
+    except (ValueError, KeyError, TypeError) as err:
         raise RunFailedError(
             f"{manifest} is not a manifest any more ({err}): delete it and run again."
         ) from err
+    return facts
 
 
 class Draft:
@@ -97,7 +114,7 @@ class Draft:
         files = {name: _seal(self._temporary(name)) for name in self._names}
         text = json.dumps({**self.facts, "files": files}, sort_keys=True, indent=1) + "\n"
         with _folder_lock(self.manifest.parent):
-            if self.manifest.exists():
+            if committed(self.manifest, self.folder) is not None:
                 return
             for name in self._names:
                 os.replace(self._temporary(name), self.folder / name)

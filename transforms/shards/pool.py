@@ -39,13 +39,20 @@ def pool_tar(pool: Path, shard: int) -> Path:
 
 
 class PoolImages:
-    """The encoded images of one pool shard, by key. Close it, or use it as a context manager."""
+    """The encoded images of one pool shard, by key. Close it, or use it as a context manager.
+
+    Raises: CorruptPoolError: its tar cannot be read."""
 
     def __init__(self, pool: Path, shard: int) -> None:
         self.shard = shard
         self.path = pool_tar(pool, shard)
-        self._spans = _index(self.path)
-        self._file: BinaryIO = self.path.open("rb")
+        self._is_ours = self.path.parent == pool
+        try:
+            facts = self.path.stat()
+            self._spans = _index(self.path, facts.st_size, facts.st_mtime_ns)
+            self._file: BinaryIO = self.path.open("rb")
+        except (CorruptPoolError, OSError) as err:
+            raise self.broken(str(err)) from err
 
     def __enter__(self) -> "PoolImages":
         return self
@@ -64,12 +71,19 @@ class PoolImages:
         for extension in IMAGE_EXTENSIONS:
             if extension in members:
                 return extension, read_span(self._file, members[extension])
-        raise CorruptPoolError(
-            f"Pool shard {self.path} has no image {key}: delete the files {self.path.stem}*"
-            " beside it and run again to make it anew."
+        raise self.broken(f"it has no image {key}")
+
+    def broken(self, why: str) -> CorruptPoolError:
+        """The error for this shard, with what to do: an adopted tar is not ours to make anew."""
+        cure = (
+            f"delete the files {self.path.stem}* beside it and run again to make it anew"
+            if self._is_ours
+            else "restore it, or adopt the pool again with another --out"
         )
+        return CorruptPoolError(f"Pool shard {self.path} cannot be read ({why}): {cure}.")
 
 
 @functools.lru_cache(maxsize=4)
-def _index(path: Path) -> dict[str, dict[str, Span]]:
+def _index(path: Path, _size: int, _mtime_ns: int) -> dict[str, dict[str, Span]]:
+    """Of the tar as it is now: another size or time is another tar."""
     return index_tar(path)

@@ -54,7 +54,8 @@ def index_tar(path: Path) -> dict[str, dict[str, Span]]:
 
     Key and extension part at the first dot of the member's name, as loaders have it.
 
-    Raises: CorruptPoolError: no tar, or one that ends early."""
+    Raises: CorruptPoolError: no tar, or one that ends early; says only what is wrong, since what
+    to do depends on whose tar it is."""
     size = _size_of(path)
     samples: dict[str, dict[str, Span]] = {}
     try:
@@ -65,12 +66,12 @@ def index_tar(path: Path) -> dict[str, dict[str, Span]]:
                     span = Span(member.offset_data, member.size)
                     samples.setdefault(key, {})[extension] = span
                     if span.offset + span.length > size:
-                        raise CorruptPoolError(_broken(path, f"{member.name} is cut short"))
+                        raise CorruptPoolError(f"{member.name} is cut short")
             end = tar.offset  # of the first block that is no member
     except (tarfile.TarError, EOFError) as err:
-        raise CorruptPoolError(_broken(path, str(err))) from err
+        raise CorruptPoolError(str(err)) from err
     if not _ends_in_zeros(path, end):
-        raise CorruptPoolError(_broken(path, "its end is missing"))
+        raise CorruptPoolError("its end is missing")
     return samples
 
 
@@ -91,11 +92,4 @@ def _size_of(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as err:
-        raise CorruptPoolError(_broken(path, err.strerror or str(err))) from err
-
-
-def _broken(path: Path, why: str) -> str:
-    return (
-        f"Pool shard {path} cannot be read ({why}): delete the files {path.stem}* beside it"
-        " and run again to make it anew."
-    )
+        raise CorruptPoolError(err.strerror or str(err)) from err

@@ -2,8 +2,8 @@
 
 Each process that does units keeps RUN/.workers/HOST-PID.jsonl: a line when a unit begins and one
 when it ends; while a unit is in hand a thread touches the file every BEAT_S seconds. Whoever
-supervises a run reads these files and nothing of the engine's, so that the progress shown and
-the watch over dead workers are the same on every engine.
+supervises a run reads these files and nothing of the engine's, so that the watch over dead
+workers is the same on every engine.
 """
 
 import contextlib

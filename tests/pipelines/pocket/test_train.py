@@ -37,23 +37,35 @@ def _sample(rng: random.Random) -> dict[str, object]:
     return {"__key__": uid, "jpg": jpeg.getvalue(), "json": json.dumps(facts).encode()}
 
 
-def test_a_few_steps_make_the_loss_fall(shards: Path, tmp_path: Path) -> None:
+def _train(shards: Path, out: Path, *more: str) -> list[float]:
+    """The losses of a few steps of the training command."""
     threads = torch.get_num_threads()
     said = CliRunner().invoke(
         app,
         [
             *("train", "--shards", str(shards), "--no-teacher", "--json"),
-            *("--out", str(tmp_path / "clip"), "--cache", str(tmp_path / "cache")),
-            *("--steps", "14", "--views", "2", "--photos", "16", "--scenes", "16"),
-            *("--drawn", "48", "--threads", "1"),
+            *("--out", str(out), "--cache", str(out.parent / "cache")),
+            *("--views", "2", "--photos", "16", "--scenes", "16", "--drawn", "48"),
+            *("--threads", "1", *more),
         ],
         catch_exceptions=False,
     )
     torch.set_num_threads(threads)
-    losses = json.loads(said.stdout.splitlines()[-1])["losses"]
+    return json.loads(said.stdout.splitlines()[-1])["losses"]
+
+
+def test_a_few_steps_make_the_loss_fall(shards: Path, tmp_path: Path) -> None:
+    losses = _train(shards, tmp_path / "clip", "--steps", "14")
     assert len(losses) == 14
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
     assert (tmp_path / "clip" / "open_clip_model.safetensors").is_file()
+
+
+def test_training_goes_on_from_a_model(shards: Path, tmp_path: Path) -> None:
+    first = _train(shards, tmp_path / "first", "--steps", "14")
+    more = _train(shards, tmp_path / "more", "--steps", "2", "--start", str(tmp_path / "first"))
+    assert more[0] < 0.8 * first[0]
+    assert (tmp_path / "more" / "README.md").read_text().count("Settings: ") == 2
 
 
 def test_photographs_are_read_in_order_of_uid(shards: Path) -> None:

@@ -91,11 +91,6 @@ def _other_caption(samples: Samples) -> None:
     samples[0][1]["txt"] += b"!"
 
 
-def _empty_caption(samples: Samples) -> None:
-    record = json.loads(samples[0][1]["json"]) | {"caption": " "}
-    samples[0][1].update(txt=b" ", json=json.dumps(record).encode())
-
-
 def _rename(key: str) -> Callable[[Samples], Any]:
     def rename(samples: Samples) -> None:
         samples[0] = key, samples[0][1]
@@ -105,7 +100,6 @@ def _rename(key: str) -> Callable[[Samples], Any]:
 
 PLANTED: dict[str, tuple[Callable[[Samples], Any], str]] = {
     "other caption": (_other_caption, "the json's caption is not the txt"),
-    "empty caption": (_empty_caption, "the caption is empty"),
     "json is a list": (_set("json", b"[]"), "the json's caption is not the txt"),
     "json is broken": (_set("json", b"{"), "txt or json cannot be read"),
     "txt is latin-1": (_set("txt", b"caf\xe9"), "txt or json cannot be read"),

@@ -11,7 +11,8 @@ from PIL import Image
 
 from schemas.errors import CorruptPoolError
 from transforms.score.clip import clip_scores, measure_clip
-from transforms.score.clip_model import LOCAL_DIR, Clip, ClipPolicy, load_clip
+from transforms.score.clip_model import Clip, load_clip
+from transforms.score.policy import LOCAL_DIR, ClipPolicy
 from transforms.shards.pool import PoolImages, read_pool
 from transforms.shards.tar import index_tar
 
@@ -48,13 +49,21 @@ def test_embeddings_have_norm_1(clip: Clip) -> None:
 
 
 def test_an_embedding_does_not_depend_on_its_batch_mates(clip: Clip) -> None:
-    """Bit for bit: each item alone, padded, against the same item in a full batch."""
+    """Each item alone, padded, against the same item in a full batch: images bit for bit, texts
+    to rounding, since a batch's texts are cut to the longest of them."""
     pictures, texts = _pictures(BATCH), ["a dog", "two cats on a mat", "", "a very long " * 20]
     together = clip.embed_images(pictures), clip.embed_texts(texts)
     for place in range(BATCH):
         alone = clip.embed_images([pictures[place]]), clip.embed_texts([texts[place]])
-        for one, all_ in zip(alone, together, strict=True):
-            assert one[0].tobytes() == all_[place].tobytes()
+        assert alone[0][0].tobytes() == together[0][place].tobytes()
+        np.testing.assert_allclose(alone[1][0], together[1][place], atol=1e-6)
+
+
+def test_texts_cut_to_the_longest_give_what_whole_rows_give(clip: Clip) -> None:
+    texts = ["a dog", "two cats on a mat", "", "three"]
+    with torch.inference_mode():
+        whole = clip.model.encode_text(clip.tokenizer(texts), normalize=True).numpy()
+    np.testing.assert_allclose(clip.embed_texts(texts), whole, atol=1e-6)
 
 
 def test_every_batch_that_a_model_sees_has_one_size(

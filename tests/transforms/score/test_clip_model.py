@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from schemas.errors import BadInputError
-from transforms.score.clip_model import LOCAL_DIR, ClipPolicy, load_clip, model_identity
+from transforms.score.clip_model import load_clip
+from transforms.score.policy import LOCAL_DIR, ClipPolicy, model_identity
 
 WEIGHTS = "open_clip_model.safetensors"
 

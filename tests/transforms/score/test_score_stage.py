@@ -10,7 +10,7 @@ import pytest
 from transforms.decide.basic import CaptionRule
 from transforms.decide.screen import Step
 from transforms.score import stage
-from transforms.score.clip_model import LOCAL_DIR, ClipPolicy
+from transforms.score.policy import LOCAL_DIR, ClipPolicy
 from transforms.score.stage import Part, measure_part_clip, measure_part_languages, measure_shard
 from transforms.shards.commit import committed
 from transforms.shards.measures import measure_parts, newcomers, read_measure

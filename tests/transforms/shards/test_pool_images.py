@@ -17,7 +17,7 @@ def test_rows_and_images_are_read_from_a_committed_shard(draw_pool, tmp_path: Pa
         extension, data = images.read("000020000")
         assert (extension, data[:2]) == ("jpg", b"\xff\xd8")
         assert images.read("000020001")[0] == "png"
-        with pytest.raises(CorruptPoolError, match=r"no image 000020009: delete the files 00002\*"):
+        with pytest.raises(CorruptPoolError, match=r"no image 000020009.*delete the files 00002\*"):
             images.read("000020009")
 
 

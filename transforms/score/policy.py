@@ -1,0 +1,48 @@
+"""Which CLIP model scores: its settings and its identity, without torch."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from schemas.fingerprint import Json
+from transforms.shards.commit import file_facts
+
+LOCAL_DIR = "local-dir:"
+# What open_clip may read from such a folder: configuration, weights, tokenizer.
+MODEL_FILES = frozenset({".json", ".safetensors", ".bin", ".pth", ".txt", ".model"})
+
+
+class ClipPolicy(BaseModel, extra="forbid", frozen=True):
+    """Which CLIP model scores, and how its batches are cut."""
+
+    architecture: str = Field(
+        ..., description="open_clip's name, e.g. ViT-B-32; `pocket`; or local-dir:FOLDER."
+    )
+    pretrained: str | None = Field(
+        default=None,
+        description="open_clip's tag, or a checkpoint file; needed unless a folder is given.",
+    )
+    batch_size: int = Field(
+        default=64, ge=1, le=4096, description="Every batch is padded to this size."
+    )
+    threads: int = Field(
+        default=1, ge=1, description="Torch threads of a worker; part of the numbers."
+    )
+    device: str = Field(default="cpu", description="torch's name of the device.")
+
+
+def model_identity(policy: ClipPolicy) -> Json:
+    """What makes two models the same: names, and for weights on this disk their sha256.
+
+    Where such weights lie, what a checkpoint is called, and on which device they run, is no part
+    of it.
+    """
+    settings = policy.model_dump(exclude={"device"})
+    if policy.architecture.startswith(LOCAL_DIR):
+        folder = Path(settings.pop("architecture").removeprefix(LOCAL_DIR))
+        files = sorted(path for path in folder.glob("*") if path.suffix in MODEL_FILES)
+        return {**settings, "sha256": {path.name: file_facts(path)["sha256"] for path in files}}
+    checkpoint = Path(policy.pretrained or "")
+    if checkpoint.is_file():
+        settings["pretrained"] = file_facts(checkpoint)["sha256"]
+    return settings
