@@ -21,7 +21,7 @@ photographs of people, dogs and sport, and drawn scenes of two coloured shapes.
 - **Trained on** {photos} photographs with their captions (Flickr8k, train split), read from shards
   that Pairmill built, and on {drawn} drawn scenes (`pipelines/demo/scenes.py`), whose held-out
   combinations of colour, shape and relation are never shown. One photograph in twelve was kept
-  apart for all choices. The validation split was used for nothing.
+  apart to choose by. The validation split was only measured.
 - **Taught by** three ImageNet MobileNets (Apache-2.0): a head over their features and the text
   tower learn the photographs' captions, then the image tower learns to copy the head on many views
   of each photograph. No weights of theirs are in this model.

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from typing import Any, Self
 from schemas.errors import RunFailedError
 
 TEMPORARY_SUFFIX = ".part"
+DRAFT_NAME = re.compile(r"\..+\.[0-9a-f]{12}\.part")
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 WRITE_ERRORS = (*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
@@ -131,9 +133,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         _write_atomically(path, data)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written below `folder`. Only under the run's lock."""
-    for part in list(folder.rglob(f"*{TEMPORARY_SUFFIX}")):
+def sweep(run: Path) -> None:
+    """Remove what killed processes left half written in RUN. Only under the run's lock.
+
+    Only what is named as drafts are, `.NAME.12HEX.part`: a folder may hold files of others."""
+    for part in list(run.rglob(f".*{TEMPORARY_SUFFIX}")):
+        if not DRAFT_NAME.fullmatch(part.name):
+            continue
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
