@@ -12,6 +12,7 @@ from schemas.errors import BadInputError
 from transforms.read.policy import InputPolicy
 
 KINDS = (".parquet", ".csv", ".tsv", ".txt", ".jsonl", ".json", ".ndjson")
+LONGEST_LINE_BYTES = 64 << 20
 UID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -73,7 +74,7 @@ def _read(path: Path, policy: InputPolicy) -> pa.Table:
         return _read_csv(path, policy, "," if kind == ".csv" else "\t")
     if kind in (".jsonl", ".json", ".ndjson"):
         with pa.input_stream(str(path)) as stream:
-            return pa_json.read_json(stream)
+            return pa_json.read_json(stream, pa_json.ReadOptions(block_size=LONGEST_LINE_BYTES))
     raise BadInputError(
         f"The input list {path} has an unknown ending: .parquet, .csv, .tsv or .jsonl"
         " are read, each but the first also with .gz."
@@ -87,11 +88,15 @@ def _kind(path: Path) -> str:
 def _read_csv(path: Path, policy: InputPolicy, delimiter: str) -> pa.Table:
     """CSV quotes as usual; in TSV a quotation mark is a character like any other."""
     quoted = delimiter == ","
+    if quoted and _count(path, b'"') % 2:  # the reader would take the rest of the file for one row
+        raise BadInputError(f"The input list {path} has a quotation mark that is never closed.")
     names = policy.header or _header_line(path, delimiter)
     with pa.input_stream(str(path)) as stream:
         return pa_csv.read_csv(
             stream,
-            read_options=pa_csv.ReadOptions(column_names=policy.header or None),
+            read_options=pa_csv.ReadOptions(
+                column_names=policy.header or None, block_size=LONGEST_LINE_BYTES
+            ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=delimiter,
                 quote_char='"' if quoted else False,
@@ -101,6 +106,11 @@ def _read_csv(path: Path, policy: InputPolicy, delimiter: str) -> pa.Table:
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),
         )
+
+
+def _count(path: Path, byte: bytes) -> int:
+    with pa.input_stream(str(path)) as stream:
+        return sum(block.count(byte) for block in iter(lambda: stream.read(1 << 20), b""))
 
 
 def _header_line(path: Path, delimiter: str) -> list[str]:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import CorruptPoolError
 from schemas.layout import pool_manifest, shard_name
-from transforms.shards.commit import committed
+from transforms.shards.commit import Manifest, committed, file_facts
 from transforms.shards.tar import Span, index_tar, read_span
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
@@ -30,12 +30,11 @@ def read_pool(pool: Path, shard: int) -> pa.Table:
         ) from err
 
 
-def pool_tar(pool: Path, shard: int) -> Path:
-    """The tar of a pool shard: beside its rows, or where an adopted pool has it."""
+def _committed(pool: Path, shard: int) -> Manifest:
     manifest = committed(pool_manifest(pool, shard))
     if manifest is None:
         raise CorruptPoolError(f"Pool shard {shard_name(shard)} in {pool} is not committed.")
-    return pool / manifest["tar"]
+    return manifest
 
 
 class PoolImages:
@@ -45,11 +44,15 @@ class PoolImages:
 
     def __init__(self, pool: Path, shard: int) -> None:
         self.shard = shard
-        self.path = pool_tar(pool, shard)
-        self._is_ours = self.path.parent == pool
+        manifest = _committed(pool, shard)
+        self.path = pool / manifest["tar"]  # beside its rows, or where an adopted pool has it
+        ours = manifest["files"].get(self.path.name)
+        self._is_ours = ours is not None
         try:
             facts = self.path.stat()
-            self._spans = _index(self.path, facts.st_size, facts.st_mtime_ns)
+            self._spans, sha256 = _index(self.path, facts.st_size, facts.st_mtime_ns)
+            if ours is not None and ours["sha256"] != sha256:
+                raise CorruptPoolError("it has other bytes than when it was committed")
             self._file: BinaryIO = self.path.open("rb")
         except (CorruptPoolError, OSError) as err:
             raise self.broken(str(err)) from err
@@ -84,6 +87,6 @@ class PoolImages:
 
 
 @functools.lru_cache(maxsize=4)
-def _index(path: Path, _size: int, _mtime_ns: int) -> dict[str, dict[str, Span]]:
-    """Of the tar as it is now: another size or time is another tar."""
-    return index_tar(path)
+def _index(path: Path, _size: int, _mtime_ns: int) -> tuple[dict[str, dict[str, Span]], str]:
+    """Members and sha256 of the tar as it is now: another size or time is another tar."""
+    return index_tar(path), str(file_facts(path)["sha256"])

@@ -1,5 +1,6 @@
 """The CLIP measure: cosines, batches, and a number that depends on nothing but its pair."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import torch
 from PIL import Image
 
 from schemas.errors import CorruptPoolError
+from schemas.layout import pool_manifest
 from transforms.score.clip import clip_scores, measure_clip
 from transforms.score.clip_model import Clip, load_clip
 from transforms.score.policy import LOCAL_DIR, ClipPolicy
+from transforms.shards.commit import file_facts
 from transforms.shards.pool import PoolImages, read_pool
 from transforms.shards.tar import index_tar
 
@@ -126,8 +129,22 @@ def test_an_image_that_cannot_be_decoded_any_more_names_its_shard(
     data = bytearray(tar.read_bytes())
     data[span.offset : span.offset + span.length] = bytes(span.length)
     tar.write_bytes(data)
+    manifest = pool_manifest(tmp_path, 0)  # as if it had been committed like that
+    facts = json.loads(manifest.read_text())
+    facts["files"][tar.name] = dict(file_facts(tar))
+    manifest.write_text(json.dumps(facts))
     with (
         PoolImages(tmp_path, 0) as images,
         pytest.raises(CorruptPoolError, match=r"00000\.tar .*000000001.* run again"),
     ):
         measure_clip(rows, images, clip)
+
+
+def test_a_tar_that_was_changed_since_is_refused(draw_pool, tmp_path: Path) -> None:
+    _rows(draw_pool, tmp_path, 3)
+    tar = tmp_path / "00000.tar"
+    data = bytearray(tar.read_bytes())
+    data[len(data) // 3] ^= 1
+    tar.write_bytes(data)
+    with pytest.raises(CorruptPoolError, match=r"other bytes|cannot be read"):
+        PoolImages(tmp_path, 0)

@@ -5,7 +5,7 @@ import pytest
 
 from schemas.errors import CorruptPoolError
 from schemas.pair import POOL_SCHEMA
-from transforms.shards.pool import PoolImages, pool_tar, read_pool
+from transforms.shards.pool import PoolImages, read_pool
 
 
 def test_rows_and_images_are_read_from_a_committed_shard(draw_pool, tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_shard_without_its_manifest_is_not_read(draw_pool, tmp_path: Path) -> 
     draw_pool(tmp_path, 0, [{"row": 0}])
     (tmp_path / "00000_stats.json").unlink()
     with pytest.raises(CorruptPoolError, match="not committed"):
-        pool_tar(tmp_path, 0)
+        PoolImages(tmp_path, 0)
 
 
 def test_a_damaged_shard_is_named(draw_pool, tmp_path: Path) -> None:
