@@ -2,6 +2,8 @@
 
 They run under ai-edge-litert (the `pocket` extra) and are needed for training only.
 """
+# The `pocket` extra is not part of what checks run with.
+# pyright: reportMissingImports=false
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
