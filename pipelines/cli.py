@@ -150,7 +150,8 @@ def verify(
     else:
         print("\n".join([*faults, f"{checked['samples']} samples in {checked['shards']} shards."]))
     if faults:
-        raise FaultsFoundError(f"{corpus} has {len(faults)} faults; the first: {faults[0]}.")
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise FaultsFoundError(f"{corpus} is not what its manifest says: {count}.")
 
 
 @app.command()

@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.recipe import Recipe
+from schemas.errors import RunFailedError
 from schemas.fingerprint import Json, fingerprint
-from schemas.layout import LEDGER, Layout
+from schemas.layout import (
+    LEDGER,
+    Layout,
+    decision_manifest,
+    outcome_manifest,
+)
+from transforms.decide.ledger import read_funnel
 from transforms.decide.screen import Step
 from transforms.score.language import LANGUAGE
 from transforms.score.policy import ClipPolicy, model_identity
@@ -118,13 +125,20 @@ class Job:
 
     @classmethod
     def load(cls, path: Path) -> "Job":
-        content = json.loads(path.read_text())
-        return cls(
-            run=path.resolve().parent,  # a RUN folder may be moved or copied
-            recipe=Recipe.model_validate(content["recipe"]),
-            pool_identity=content["pool_identity"],
-            shards=content["shards"],
-        )
+        """Raises: RunFailedError: the file is damaged, or was written by another version."""
+        try:
+            content = json.loads(path.read_bytes())
+            return cls(
+                run=path.resolve().parent,  # a RUN folder may be moved or copied
+                recipe=Recipe.model_validate(content["recipe"]),
+                pool_identity=content["pool_identity"],
+                shards=content["shards"],
+            )
+        except (ValueError, KeyError, TypeError) as err:
+            raise RunFailedError(
+                f"{path} is damaged, or of another version of Pairmill: run the recipe again with"
+                " the same --out to write it anew."
+            ) from err
 
     def unit_manifests(self) -> Iterator[UnitManifests]:
         """Where the manifests of every unit lie that this recipe uses, each folder once."""
@@ -136,9 +150,9 @@ class Job:
                 measures.add(step.measure)
                 yield UnitManifests(stage, step.measure, "*-*.json", self.shards)
             if step.outcome is not None:
-                yield UnitManifests(stage, step.outcome, "outcome.json", 1)
+                yield UnitManifests(stage, step.outcome, outcome_manifest(step.outcome).name, 1)
         yield UnitManifests("decide", self.decision / LEDGER, "*.json", self.shards)
-        yield UnitManifests("decide", self.decision, "decision.json", 1)
+        yield UnitManifests("decide", self.decision, decision_manifest(self.decision).name, 1)
         for name in self.recipe.corpora:
             corpus = self.corpus(name)
             commits, planned = self.layout.corpus_commits(corpus), self._corpus_shards(name)
@@ -147,9 +161,9 @@ class Job:
 
     def _corpus_shards(self, name: str) -> int | None:
         """None until the decision says how many images there are."""
-        if committed(self.decision / "decision.json") is None:
+        if committed(decision_manifest(self.decision)) is None:
             return None
-        images = json.loads((self.decision / "funnel.json").read_text())["images"]
+        images = read_funnel(self.decision)["images"]
         return -(-images // self.recipe.corpora[name].samples_per_shard)
 
     def _fingerprint(self, stage: str, content: Json) -> str:

@@ -1,6 +1,5 @@
 """Before the graph starts: check the input, cut it into units, and see that the RUN is its own."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import yaml
 from pipelines.job import Job
 from pipelines.recipe import Recipe
 from schemas.errors import BadInputError
-from schemas.fingerprint import fingerprint
+from schemas.fingerprint import file_sha256, fingerprint
 from schemas.layout import Layout, pool_manifest, shard_name
 from transforms.fetch.adopt import list_pool_shards, read_pool_columns
 from transforms.read.policy import InputPolicy
@@ -75,10 +74,7 @@ def _check_identity(layout: Layout, identity: dict[str, Any]) -> None:
                 " or name it as `input.pool` of a recipe."
             )
         return
-    try:
-        before = json.loads(layout.identity.read_text())
-    except ValueError as err:
-        raise BadInputError(f"{layout.identity} is damaged: take another --out.") from err
+    before = _read_identity(layout.identity)
     if before["input"]["sha256"] != identity["input"]["sha256"]:
         raise BadInputError(
             f"The pool in {layout.run} was made from another input list: run this recipe with"
@@ -91,6 +87,16 @@ def _check_identity(layout: Layout, identity: dict[str, Any]) -> None:
                 f" ({_difference(before[part], identity[part])}): run this recipe with another"
                 " --out, or restore them."
             )
+
+
+def _read_identity(path: Path) -> dict[str, Any]:
+    try:
+        before = json.loads(path.read_bytes())
+        if "sha256" in before["input"] and "fetch" in before:
+            return before
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise BadInputError(f"{path} is damaged: take another --out.")
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -140,11 +146,13 @@ def _pool_units(folder: Path) -> Iterator[pa.Table]:
 
 
 def _numbered(table: pa.Table) -> pa.Table:
-    """ROWS_SCHEMA from columns url, caption and, where there is one, uid; a null uid is made."""
+    """ROWS_SCHEMA from columns url, caption and, where they are there, uid (a null one is made)
+    and image."""
     made = make_uids(table["url"], table["caption"])
     own = table["uid"].to_pylist() if "uid" in table.column_names else made
     uids = [uid or other for uid, other in zip(own, made, strict=True)]
-    return number_rows(table["url"], table["caption"], uids)
+    names = table["image"] if "image" in table.column_names else None
+    return number_rows(table["url"], table["caption"], uids, names)
 
 
 def _pool_digest(folder: Path) -> str:
@@ -156,8 +164,7 @@ def _pool_digest(folder: Path) -> str:
 
 def _file_digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as err:
         raise BadInputError(f"{path} cannot be read: {err.strerror or err}.") from err
 

@@ -95,13 +95,21 @@ def load_recipe(path: Path) -> Recipe:
     Raises: BadInputError: one line for each fault, with the key's path."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as err:
-        raise BadInputError(f"The recipe {path} cannot be read: {err}.") from err
+    except OSError as err:
+        raise BadInputError(f"The recipe {path} cannot be read: {err.strerror or err}.") from err
+    except UnicodeDecodeError as err:
+        raise BadInputError(f"The recipe {path} is no UTF-8 text: {err.reason}.") from err
     except yaml.YAMLError as err:
-        raise BadInputError(
-            f"The recipe {path} is not YAML: {' '.join(str(err).split())}."
-        ) from err
+        raise BadInputError(f"The recipe {path} is not YAML: {_yaml_fault(err)}.") from err
     return make_recipe(content, source=path)
+
+
+def _yaml_fault(err: yaml.YAMLError) -> str:
+    """What PyYAML found and where, without its excerpt of the file."""
+    if not isinstance(err, yaml.MarkedYAMLError) or err.problem_mark is None:
+        return " ".join(str(err).split())
+    mark = err.problem_mark
+    return f"{err.problem} in line {mark.line + 1}, column {mark.column + 1}"
 
 
 def make_recipe(content: Any, *, source: Path) -> Recipe:
@@ -150,7 +158,9 @@ def _fault(fault: Any) -> str:
         return f"{place}: {message}{given}" if place else message
     known = _known_names(fault["loc"][:-1])
     near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.0)
-    return f"{place}: unknown key, did you mean {near[0]!r}?" if near else f"{place}: unknown key"
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    others = f" Known here: {', '.join(known)}" if near else ""
+    return f"{place}: unknown key{hint}{others}"
 
 
 def _known_names(place: tuple[str | int, ...]) -> list[str]:

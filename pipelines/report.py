@@ -1,6 +1,5 @@
 """Tell how a run ended: counts from the ledgers, seconds from the committed units."""
 
-import json
 from typing import Any
 
 from rich.console import Console
@@ -8,8 +7,10 @@ from rich.table import Table
 
 from pipelines.job import Job
 from schemas.errors import RunFailedError
-from schemas.outcome import Stage
+from schemas.layout import decision_manifest
 from schemas.report import RunReport
+from transforms.corpora.finish import MANIFEST
+from transforms.decide.ledger import read_funnel
 from transforms.shards.commit import committed, read_manifest
 
 
@@ -18,12 +19,10 @@ def make_report(job: Job) -> RunReport:
 
     Raises: RunFailedError: the decision or a corpus is not committed, or counts do not add up."""
     for name in job.recipe.corpora:
-        if committed(job.corpus(name) / "manifest.json") is None:
-            raise RunFailedError(f"The corpus {name} of {job.run} is not finished: run it again.")
-    funnel_file = job.decision / "funnel.json"
-    if committed(job.decision / "decision.json") is None:
+        _check_corpus(job, name)
+    if committed(decision_manifest(job.decision)) is None:
         raise RunFailedError(f"The run in {job.run} has no decision yet: run it again.")
-    funnel = json.loads(funnel_file.read_text())
+    funnel = read_funnel(job.decision)
     _check_sum(funnel, job)
     seconds, images = _spent(job)
     return RunReport(
@@ -65,9 +64,9 @@ def _funnel_table(report: RunReport) -> Table:
 
 
 def _stages(report: RunReport) -> list[str]:
-    """Stages that drop rows or take time, in the order of the funnel."""
-    names = [*(stage.value for stage in Stage), "decide", "build"]
-    return [name for name in names if name in report.dropped or name in report.seconds]
+    """Stages that drop rows or take time, in the order in which rows meet them."""
+    names = dict.fromkeys([*report.dropped, *report.seconds])
+    return [name for name in names if report.dropped.get(name) or name in report.seconds]
 
 
 def _speed(report: RunReport, stage: str) -> tuple[str, str]:
@@ -92,6 +91,20 @@ def _planted_table(report: RunReport) -> Table:
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}" if whole else "-"
+
+
+def _check_corpus(job: Job, name: str) -> None:
+    """Every shard is there in its full size; `pairmill verify` reads them whole."""
+    corpus = job.corpus(name)
+    manifest = committed(corpus / MANIFEST)
+    if manifest is None:
+        raise RunFailedError(f"The corpus {name} of {job.run} is not finished: run it again.")
+    for tar, facts in manifest["shards"].items():
+        if (corpus / tar).stat().st_size != facts["bytes"]:
+            raise RunFailedError(
+                f"{corpus / tar} is not as long as when it was built: delete it and run again to"
+                " make it anew."
+            )
 
 
 def _check_sum(funnel: dict[str, Any], job: Job) -> None:

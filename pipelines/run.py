@@ -44,7 +44,7 @@ def _supervised(job: Job, flags: Sequence[str]) -> None:
                 graph=GRAPH,
                 job=job.layout.job,
                 flags=flags,
-                on_progress=lambda _: show(),
+                on_look=lambda _: show(),
             )
     except BadInputError as err:
         if any(job.layout.pool.glob("*_stats.json")):

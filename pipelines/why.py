@@ -7,16 +7,24 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 
 from pipelines.job import Job
 from schemas.errors import BadInputError
-from schemas.layout import LEDGER, Layout, shard_name
+from schemas.layout import (
+    TEXTS_FILE,
+    Layout,
+    decision_manifest,
+    ledger_manifest,
+    pool_manifest,
+    shard_name,
+)
 from schemas.pair import UID_HEX_DIGITS
 from transforms.shards.commit import committed
 from transforms.shards.measures import read_measure
+from transforms.shards.pool import read_pool
+from transforms.shards.tables import read_committed
 
 Explanation = dict[str, Any]
 
@@ -33,7 +41,7 @@ def explain(run: Path, what: str) -> list[Explanation]:
     found = [
         _explain(job, layout, shard, row)
         for shard in range(job.shards)
-        for row in _only(pq.read_table(layout.rows / f"{shard_name(shard)}.parquet"), column, what)
+        for row in _only(_rows(layout, shard), column, what)
     ]
     if not found:
         raise BadInputError(f"No row of {run} has the {column} {what}.")
@@ -62,6 +70,10 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _rows(layout: Layout, shard: int) -> pa.Table:
+    return read_committed(layout.rows_manifest, f"{shard_name(shard)}.parquet")
+
+
 def _only(table: pa.Table, column: str, value: str | int) -> list[dict[str, Any]]:
     """The table's rows that have `value` in `column`."""
     return table.filter(pc.field(column) == value).to_pylist()
@@ -72,16 +84,17 @@ def _explain(job: Job, layout: Layout, shard: int, row: dict[str, Any]) -> Expla
     line |= _outcome(job, shard, row["row"])
     line["image"] = _image(layout, shard, row["row"])
     line["measures"] = _measures(job, shard, row["uid"])
-    decided = committed(job.decision / "decision.json") is not None
+    decided = committed(decision_manifest(job.decision)) is not None
     line["corpora"] = _corpora(job, row) if decided and line["outcome"] == "kept" else {}
     return line
 
 
 def _outcome(job: Job, shard: int, row: int) -> Explanation:
-    path = job.decision / LEDGER / f"{shard_name(shard)}.parquet"
-    if not path.exists():
+    manifest = ledger_manifest(job.decision, shard)
+    if committed(manifest) is None:
         return {"outcome": "not decided yet"}
-    found = _only(pq.read_table(path), "row", row)[0]
+    ledger = read_committed(manifest, f"{shard_name(shard)}.parquet")
+    found = _only(ledger, "row", row)[0]
     if found["kept"]:
         return {"outcome": "kept"}
     return {"outcome": "dropped"} | {name: found[name] for name in ("stage", "reason", "detail")}
@@ -89,10 +102,9 @@ def _outcome(job: Job, shard: int, row: int) -> Explanation:
 
 def _image(layout: Layout, shard: int, row: int) -> Explanation:
     """What the pool knows of the row's image; empty where it was not fetched yet."""
-    path = layout.pool / f"{shard_name(shard)}.parquet"
-    if not path.exists():
+    if committed(pool_manifest(layout.pool, shard)) is None:
         return {}
-    found = _only(pq.read_table(path), "row", row)[0]
+    found = _only(read_pool(layout.pool, shard), "row", row)[0]
     names = ("status", "key", "width", "height", "original_width", "original_height", "sha256")
     return {"pool_shard": shard_name(shard)} | {n: found[n] for n in names if found[n] is not None}
 
@@ -108,7 +120,8 @@ def _measures(job: Job, shard: int, uid: str) -> Explanation:
 
 def _corpora(job: Job, row: dict[str, Any]) -> Explanation:
     """The tar and key in which the row's image lies, for each corpus that is finished."""
-    texts = pq.read_table(job.decision / "texts.parquet", columns=["uid", "image"]).to_pylist()
+    manifest = decision_manifest(job.decision)
+    texts = read_committed(manifest, TEXTS_FILE, columns=["uid", "image"]).to_pylist()
     first_uids: dict[int, str] = {}
     for text in texts:
         first_uids.setdefault(text["image"], text["uid"])

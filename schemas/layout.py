@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEDGER = "ledger"
+TEXTS_FILE = "texts.parquet"
+FUNNEL_FILE = "funnel.json"
+OUTCOME_FILE = "outcome.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +66,18 @@ def shard_name(shard: int) -> str:
 def pool_manifest(pool: Path, shard: int) -> Path:
     """img2dataset's stats file, written last: the commit record of a pool shard."""
     return pool / f"{shard_name(shard)}_stats.json"
+
+
+def outcome_manifest(outcome: Path) -> Path:
+    """The commit record of what a whole-pool rule found."""
+    return outcome / "outcome.json"
+
+
+def ledger_manifest(decision: Path, shard: int) -> Path:
+    """The commit record of one shard's ledger."""
+    return decision / LEDGER / f"{shard_name(shard)}.json"
+
+
+def decision_manifest(decision: Path) -> Path:
+    """The commit record of a decision as a whole: selection, texts and funnel."""
+    return decision / "decision.json"

@@ -24,7 +24,9 @@ class RunReport(BaseModel, extra="forbid"):
     input_rows: int
     kept: int = Field(description="Rows that no rule dropped.")
     images: int = Field(description="Distinct images among the kept rows.")
-    dropped: dict[str, dict[str, int]] = Field(description="{stage: {reason: rows}}.")
+    dropped: dict[str, dict[str, int]] = Field(
+        description="{stage: {reason: rows}}, stages in the order in which rows meet them."
+    )
     corpora: dict[str, str] = Field(description="{name: folder}.")
     seconds: dict[str, float] = Field(
         description="{stage: seconds that workers spent in it}, summed from committed units."

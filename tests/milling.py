@@ -33,15 +33,22 @@ def demo(out: Path, *words: str, rows: int = ROWS) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def demo_killed(
-    out: Path, *, when: Callable[[], bool], later_s: float, alone: bool, rows: int = ROWS
+def run(recipe: Path, out: Path, *words: str | Path) -> dict[str, Any]:
+    """Run a recipe that must succeed; gives its --json report."""
+    done = pairmill("run", recipe, "--out", out, "--json", *words)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_killed(
+    recipe: Path, out: Path, *, when: Callable[[], bool], later_s: float, alone: bool
 ) -> bool:
-    """Start a demo and kill -9 it `later_s` after `when` holds; False if it had ended before.
+    """Start a run and kill -9 it `later_s` after `when` holds; False if it had ended before.
 
     With `alone` the command is killed and its driver and workers are left to notice; else all
     of its processes are killed at once, as when a machine dies.
     """
-    command = [*PAIRMILL, "demo", "--out", str(out), "--rows", str(rows)]
+    command = [*PAIRMILL, "run", str(recipe), "--out", str(out)]
     process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not when():
         time.sleep(0.05)
@@ -63,6 +70,14 @@ def corpus_bytes(report: dict[str, Any]) -> dict[str, bytes]:
         for path in sorted(Path(folder).iterdir())
         if path.is_file() and not path.name.startswith(".")
     }
+
+
+def run_bytes(out: Path) -> dict[str, bytes]:
+    """Every file of a RUN that does not tell when it was made: decisions and corpora."""
+    patterns = ("decisions/*/*.npy", "decisions/*/*.parquet", "decisions/*/funnel.json")
+    patterns += ("decisions/*/ledger/*.parquet", "corpora/*/*/*.*")
+    found = {path for pattern in patterns for path in out.glob(pattern)}
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(found)}
 
 
 def stamps(folder: Path) -> dict[str, int]:

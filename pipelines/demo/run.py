@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
@@ -15,9 +16,10 @@ from pipelines.engines.flags import runner_of
 from pipelines.job import Job
 from pipelines.recipe import Recipe, make_recipe
 from pipelines.run import run_recipe
-from schemas.layout import LEDGER, Layout
-from schemas.report import Good, Planted, RunReport
+from schemas.layout import Layout, ledger_manifest, shard_name
+from schemas.report import RunReport
 from transforms.shards.commit import write_atomically
+from transforms.shards.tables import read_committed
 
 RECIPE_FILE = Path(__file__).with_name("recipe.yaml")
 WEB = "web"  # folder of the RUN with the list, the truth and the recipe as it was run
@@ -35,24 +37,17 @@ def run_demo(
     with serve(plan.answers) as resolve:
         report = run_recipe(_recipe(out / WEB, resolve), out, flags)
     found = score(pq.read_table(out / WEB / TRUTH_FILE).to_pandas(), read_ledger(out))
-    return report.model_copy(
-        update={
-            "planted": {
-                kind: Planted(planted=count.planted, caught=count.caught)
-                for kind, count in found.planted.items()
-            },
-            "good": Good(rows=found.good.rows, lost=found.good.lost),
-        }
-    )
+    return report.model_copy(update={"planted": found.planted, "good": found.good})
 
 
 def read_ledger(run: Path) -> pd.DataFrame:
     """The ledger of the last recipe that ran here, sorted by input row."""
-    decision = Job.load(Layout(run).job).decision
-    parts = sorted(
-        path for path in (decision / LEDGER).glob("*.parquet") if "kept" not in path.name
-    )
-    return pd.concat([pq.read_table(part).to_pandas() for part in parts]).sort_values("row")
+    job = Job.load(Layout(run).job)
+    parts = [
+        read_committed(ledger_manifest(job.decision, shard), f"{shard_name(shard)}.parquet")
+        for shard in range(job.shards)
+    ]
+    return pa.concat_tables(parts).to_pandas().sort_values("row")
 
 
 def _recipe(web: Path, resolve: dict[str, str]) -> Recipe:

@@ -2,43 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from pipelines.demo.kinds import GOOD_KINDS, ORIGINAL_BYTES, WHOLE_KINDS, Kind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caught:
-    """Rows planted of one kind, and how many of them did no harm."""
-
-    planted: int
-    caught: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Good:
-    """Good rows, and how many of them were lost."""
-
-    rows: int
-    lost: int
+from schemas.report import Good, Planted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoScore:
     """What a demo reports about itself."""
 
-    planted: dict[Kind, Caught]  # in the order of Kind; only kinds that were planted
+    planted: dict[Kind, Planted]  # in the order of Kind; only kinds that were planted
     good: Good
-
-    def as_json(self) -> dict[str, Any]:
-        """{"planted": {kind: {planted, caught}}, "good": {rows, lost}}"""
-        planted = {
-            kind.value: {"planted": one.planted, "caught": one.caught}
-            for kind, one in self.planted.items()
-        }
-        return {"planted": planted, "good": {"rows": self.good.rows, "lost": self.good.lost}}
 
 
 def score(truth: pd.DataFrame, ledger: pd.DataFrame) -> DemoScore:
@@ -72,7 +49,7 @@ class _Scored(NamedTuple):
     kept: bool
 
 
-def _caught(rows: list[_Scored], kind: Kind) -> Caught:
+def _caught(rows: list[_Scored], kind: Kind) -> Planted:
     planted = sum(row.kind is kind for row in rows)
     match kind:
         case Kind.EXACT_COPY:
@@ -87,7 +64,7 @@ def _caught(rows: list[_Scored], kind: Kind) -> Caught:
             )
         case _:
             missed = sum(row.kept for row in rows if row.kind is kind)
-    return Caught(planted=planted, caught=planted - missed)
+    return Planted(planted=planted, caught=planted - missed)
 
 
 def _is_original(row: _Scored) -> bool:

@@ -2,29 +2,19 @@
 
 import contextlib
 import json
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from transforms.shards.work import JOURNALS
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What the workers of a run have done since it started, by stage."""
-
-    units: Mapping[str, int]  # ended, each counted once however often it was tried
-    images: Mapping[str, int]
-    at_work: Mapping[str, int]  # units in hand
+Unit = tuple[str, str]  # stage, unit
 
 
 @dataclass(slots=True)
 class _Journal:
     read_bytes: int = 0
     mtime_ns: int = 0
-    in_hand: set[tuple[str, str]] = field(default_factory=set)
+    in_hand: set[Unit] = field(default_factory=set)
 
 
 class Journals:
@@ -33,7 +23,7 @@ class Journals:
     def __init__(self, run: Path) -> None:
         self._folder = run / JOURNALS
         self._journals: dict[Path, _Journal] = {}
-        self._ended: dict[tuple[str, str], int] = {}  # unit: images
+        self._ended: set[Unit] = set()
 
     def clear(self) -> None:
         """Forget an earlier run's workers. The caller holds the run's lock."""
@@ -48,20 +38,10 @@ class Journals:
                 moved |= self._read_one(path, self._journals.setdefault(path, _Journal()))
         return moved
 
-    def progress(self) -> Progress:
-        images: Counter[str] = Counter()
-        for (stage, _), count in self._ended.items():
-            images[stage] += count
-        return Progress(
-            units=MappingProxyType(Counter(stage for stage, _ in self._ended)),
-            images=MappingProxyType(images),
-            at_work=MappingProxyType(Counter(stage for stage, _ in self.in_hand())),
-        )
-
-    def in_hand(self) -> list[tuple[str, str]]:
-        """(stage, unit) begun by some worker and not ended by any."""
+    def in_hand(self) -> list[Unit]:
+        """Units begun by some worker and not ended by any."""
         begun = {unit for journal in self._journals.values() for unit in journal.in_hand}
-        return sorted(begun - self._ended.keys())
+        return sorted(begun - self._ended)
 
     def _read_one(self, path: Path, journal: _Journal) -> bool:
         stat = path.stat()
@@ -80,8 +60,7 @@ class Journals:
     def _take(self, line: bytes, journal: _Journal) -> None:
         try:
             note = json.loads(line)
-            unit = (str(note["stage"]), str(note["unit"]))
-            event, images = note["event"], int(note.get("images", 0))
+            unit, event = (str(note["stage"]), str(note["unit"])), note["event"]
         except (ValueError, TypeError, KeyError):  # torn by a full disk
             return
         if event == "begin":
@@ -89,4 +68,4 @@ class Journals:
             return
         journal.in_hand.discard(unit)
         if event == "end":
-            self._ended[unit] = max(images, self._ended.get(unit, 0))
+            self._ended.add(unit)

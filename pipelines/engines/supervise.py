@@ -15,7 +15,7 @@ import psutil
 
 from pipelines.engines.child import Child, check_imports
 from pipelines.engines.flags import runner_of
-from pipelines.engines.journals import Journals, Progress
+from pipelines.engines.journals import Journals, Unit
 from schemas.errors import RunFailedError
 
 POLL_S = 0.5
@@ -33,12 +33,12 @@ def supervise(
     graph: str,
     job: Path,
     flags: Sequence[str],
-    on_progress: Callable[[Progress], None],
+    on_look: Callable[[Sequence[Unit]], None],
     patience_s: float = PATIENCE_S,
 ) -> None:
     """Run `graph` (MODULE:FUNCTION) on `job` under the Beam `flags`, to its end.
 
-    The caller holds `run_lock(run)`. `on_progress` is called at each look, twice a second, and
+    The caller holds `run_lock(run)`. `on_look` is called twice a second with the units in hand, and
     once at the end. On any end but success the driver and all it started are ended; a job
     service's own workers and an external worker pool are not ours to end.
 
@@ -53,7 +53,7 @@ def supervise(
     with _sigterm_raises(), Child(["--graph", graph, "--job", str(job), "--", *flags]) as driver:
         while not driver.wait(POLL_S):
             moved = journals.read()
-            on_progress(journals.progress())
+            on_look(journals.in_hand())
             driver.raise_reported()  # a worker says so before the driver hears of it
             watch.look(driver, moved=moved)
         journals.read()
@@ -61,7 +61,7 @@ def supervise(
         if not driver.done:
             watch.raise_lost(driver)
             driver.raise_ended()
-    on_progress(journals.progress())
+    on_look(journals.in_hand())
 
 
 class _Watch:
@@ -130,7 +130,7 @@ def _why(driver: Child) -> str:
     return "was it killed for want of memory?"
 
 
-def _place(in_hand: Sequence[tuple[str, str]]) -> str:
+def _place(in_hand: Sequence[Unit]) -> str:
     units = [f"unit {unit} of stage {stage}" for stage, unit in in_hand[:3]]
     return ", ".join([*units, f"{len(in_hand) - 3} more"] if len(in_hand) > 3 else units)
 
@@ -150,6 +150,3 @@ def _sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-__all__ = ["Progress", "supervise"]

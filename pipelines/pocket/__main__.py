@@ -75,8 +75,12 @@ def evaluate(
         Path | None, typer.Option(help="Photographs with captions.jsonl, as flickr8k has.")
     ] = None,
     split: Annotated[str, typer.Option(help="The split of the photographs.")] = "val",
+    shards: Annotated[
+        Path | None, typer.Option(help="Training shards: measures what training kept apart.")
+    ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Also say what this CLIP threshold drops.")
+        list[float] | None,
+        typer.Option(help="Also say what this CLIP threshold drops; may be repeated."),
     ] = None,
     seed: int = 0,
     as_json: Json = False,
@@ -84,9 +88,17 @@ def evaluate(
     """Compute how well the model tells right captions from wrong ones."""
     from pipelines.pocket.evaluate import evaluate as run
 
-    report = run(model, scenes=scenes, photos=photos, split=split, threshold=threshold, seed=seed)
+    report = run(
+        model,
+        scenes=scenes,
+        photos=photos,
+        split=split,
+        shards=shards,
+        thresholds=threshold or [],
+        seed=seed,
+    )
     for name, figures in report.items():
-        _say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+        _say("\n  ".join([f"{name}:", *(f"{key} {value:.4g}" for key, value in figures.items())]))
     if as_json:
         print(json.dumps(report))
 

@@ -12,6 +12,8 @@ from pipelines.demo.pictures import photographs
 from pipelines.pocket.drawn import draw_scenes
 from pipelines.pocket.metrics import F32, recall_at, right_and_wrong, separation
 from pipelines.pocket.model import load_model
+from pipelines.pocket.photos import is_dev, read_photos
+from schemas.errors import BadInputError
 
 _BATCH = 64
 Report = dict[str, dict[str, float]]
@@ -23,22 +25,26 @@ def evaluate(
     scenes: int,
     photos: Path | None,
     split: str = "val",
-    threshold: float | None = None,
+    shards: Path | None = None,
+    thresholds: Sequence[float] = (),
     seed: int = 0,
 ) -> Report:
-    """Figures by data set: `scenes` (held-out combinations only) and `photos` (one split).
+    """Figures by data set: `scenes` (held-out combinations only), `photos` (one split) and `dev`,
+    the photographs of the training shards that training kept apart, to choose a threshold by.
 
     AUC: each image with each of its captions (a scene: with one wording by chance), against each
     image with as many captions of another image, drawn by `seed`; one threshold for all images.
     R@10: for every caption, whether its image is among the ten best of all images.
 
-    Raises: BadInputError: the photographs are not what `photographs` needs."""
+    Raises: BadInputError: the photographs or the shards cannot be used."""
     towers = _Towers(model)
     report: Report = {}
     if scenes:
-        report["scenes"] = _figures(*_of_scenes(towers, scenes, seed), threshold, seed)
+        report["scenes"] = _figures(*_of_scenes(towers, scenes, seed), thresholds, seed)
     if photos is not None:
-        report["photos"] = _figures(*_of_photos(towers, photos, split), threshold, seed)
+        report["photos"] = _figures(*_of_photos(towers, photos, split), thresholds, seed)
+    if shards is not None:
+        report["dev"] = _figures(*_of_dev(towers, shards), thresholds, seed)
     return report
 
 
@@ -89,7 +95,16 @@ def _of_photos(towers: _Towers, folder: Path, split: str) -> tuple[F32, F32]:
     return towers.images(images), towers.texts([p.captions[:fewest] for p in pictures])
 
 
-def _figures(image: F32, text: F32, threshold: float | None, seed: int) -> dict[str, float]:
+def _of_dev(towers: _Towers, shards: Path) -> tuple[F32, F32]:
+    photos = [photo for photo in read_photos(shards) if is_dev(photo.uid)]
+    if len(photos) < 2:
+        raise BadInputError(f"{shards}: training kept no two photographs of these shards apart")
+    fewest = min(len(photo.captions) for photo in photos)
+    images = towers.images([Image.fromarray(photo.pixels) for photo in photos])
+    return images, towers.texts([photo.captions[:fewest] for photo in photos])
+
+
+def _figures(image: F32, text: F32, thresholds: Sequence[float], seed: int) -> dict[str, float]:
     right, wrong = right_and_wrong(image, text, seed)
     found = separation(right, wrong)
     figures = {
@@ -99,7 +114,7 @@ def _figures(image: F32, text: F32, threshold: float | None, seed: int) -> dict[
         "wrong_dropped_at_10_percent_loss": found.wrong_dropped_at_10,
         "threshold_at_10_percent_loss": found.threshold_at_10,
     }
-    if threshold is not None:
-        figures["wrong_dropped"] = float((wrong < threshold).mean())
-        figures["right_lost"] = float((right < threshold).mean())
+    for threshold in thresholds:
+        figures[f"wrong_dropped_under_{threshold:g}"] = float((wrong < threshold).mean())
+        figures[f"right_lost_under_{threshold:g}"] = float((right < threshold).mean())
     return figures

@@ -62,5 +62,6 @@ def recall_at(image: F32, text: F32, k: int = 10) -> float:
     Args: image: (N, D); text: (N, K, D), K captions an image; all of norm 1."""
     scores = text.reshape(-1, text.shape[-1]) @ image.T
     own = np.repeat(np.arange(len(image)), text.shape[1])
-    better = (scores > scores[np.arange(len(own)), own][:, None]).sum(axis=1)
-    return float((better < k).mean())
+    # What is not worse counts against it: neither ties nor NaN are a find.
+    worse = (scores < scores[np.arange(len(own)), own][:, None]).sum(axis=1)
+    return float((len(image) - worse <= k).mean())

@@ -123,13 +123,8 @@ def test_bad_input_is_told_in_one_sentence(
     out = tmp_path / "run"
     _refused(pairmill("run", make(tmp_path), "--out", out), *words)
     assert not (out / "pool").exists()
-
-
-def test_usage_errors_exit_with_2(tmp_path: Path) -> None:
-    for words in (["run"], ["run", "a.yaml", "--nonsense"], ["nonsense"]):
-        done = pairmill(*words)
-        assert done.returncode == 2, words
-        assert "Traceback" not in done.stderr
+    if make not in (_no_weights, _wrong_shape):  # found by the driver, when RUN is there
+        assert not out.exists()
 
 
 @pytest.fixture(scope="module")

@@ -4,78 +4,18 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from small_run import LONG, screen_all
 
 from pipelines.job import Job
-from pipelines.recipe import make_recipe
 from pipelines.why import explain, print_explanations
 from schemas.errors import BadInputError
-from schemas.layout import Layout, shard_name
-from schemas.pair import ROWS_SCHEMA, make_uid
-from transforms.corpora.stage import cut_texts, finish, write_corpus_shard
-from transforms.decide.stage import commit_decision, write_ledger
-from transforms.score.stage import measure_part_languages, measure_shard
-from transforms.shards.commit import write_atomically
-from transforms.shards.pool import read_pool
-
-LONG = "a brown dog runs over the green grass in the park"
-ROWS = {
-    0: [
-        {"row": 0, "caption": LONG},
-        {"row": 3, "image": 0, "url": "http://pool.test/0.jpg", "caption": LONG + " again"},
-        {"row": 1, "caption": ""},
-    ],
-    1: [
-        {"row": 2, "failure": "not_found", "caption": LONG},
-        {"row": 4, "caption": "un chien brun court dans l'herbe verte du parc"},
-        {"row": 5, "caption": LONG},
-    ],
-}
-RECIPE = {
-    "input": {"list": "list.parquet"},
-    "rules": [{"caption": {}}, {"language": {"keep": ["en"]}}],
-    "corpora": {"pairs": {"samples_per_shard": 1}},
-}
+from schemas.pair import make_uid
 
 
 def _url(row: int) -> str:
     return f"http://pool.test/{row}.jpg"
-
-
-@pytest.fixture
-def begun(draw_pool, tmp_path: Path) -> Job:
-    """A run that has its rows and its pool, and no decision yet."""
-    run = tmp_path / "run"
-    for shard, rows in ROWS.items():
-        draw_pool(run / "pool", shard, rows)
-        table = read_pool(run / "pool", shard).select(ROWS_SCHEMA.names)
-        (run / "rows").mkdir(exist_ok=True)
-        pq.write_table(table, run / "rows" / f"{shard_name(shard)}.parquet")
-    recipe = make_recipe(RECIPE, source=tmp_path / "recipe.yaml")
-    job = Job(run=run, recipe=recipe, pool_identity="p", shards=len(ROWS))
-    write_atomically(Layout(run).job, job.save().encode())
-    return job
-
-
-def _screen(job: Job) -> None:
-    for shard in ROWS:
-        for step in job.steps[1:]:
-            assert step.measure is not None
-            measure_shard(shard, job.run, step.measure, job.steps[:1], measure_part_languages)
-        write_ledger(shard, job.run, job.decision, job.steps)
-
-
-@pytest.fixture
-def done(begun: Job) -> Job:
-    """The same run, finished."""
-    _screen(begun)
-    decision = commit_decision(None, begun.run, begun.decision, ROWS)
-    corpus = begun.corpus("pairs")
-    shards = [write_corpus_shard(s, begun.run, corpus) for s in cut_texts(decision, 1)]
-    finish(None, begun.run, "pairs", corpus, shards)
-    return begun
 
 
 def _one(job: Job, what: str) -> dict[str, Any]:
@@ -127,7 +67,7 @@ def test_before_the_decision_a_row_is_not_decided(begun: Job) -> None:
 
 def test_with_ledgers_but_no_decision_a_kept_row_lies_in_no_corpus(begun: Job) -> None:
     """As a run that was killed just before its decision leaves it."""
-    _screen(begun)
+    screen_all(begun)
     line = _one(begun, _url(5))
     assert (line["outcome"], line["corpora"]) == ("kept", {})
 

@@ -24,7 +24,8 @@ PoolRows = dict[tuple[int, int], Row]  # a pool row by (shard, place)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What becomes KEY.jpg, KEY.txt and KEY.json. The key is the uid of the image's first row."""
+    """What becomes KEY.jpg, KEY.txt and KEY.json. The key is the uid of the first row that is kept
+    of the image."""
 
     key: str
     extension: str
@@ -54,7 +55,7 @@ def make_samples(texts: pa.Table, pool: Path) -> Iterator[Sample]:
 
 
 def _sample(rows: list[Row], found: PoolRows, extension: str, data: bytes) -> Sample:
-    """The image's first row gives the key, the uid and the facts; all rows give captions."""
+    """The image's first kept row gives the key, the uid and the facts; all rows give captions."""
     facts = found[rows[0]["shard"], rows[0]["place"]]
     captions = _captions(rows, found)
     record = {"uid": facts["uid"], "caption": captions[0]["text"], "captions": captions}

@@ -8,14 +8,14 @@ from pathlib import Path
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.pvalue import AsIter
 
-from schemas.layout import Layout, shard_name
+from schemas.layout import TEXTS_FILE, Layout, decision_manifest, shard_name
 from transforms.corpora.finish import finish_corpus
 from transforms.corpora.policy import CorpusPolicy
 from transforms.corpora.samples import make_samples
 from transforms.shards.commit import Draft, committed
+from transforms.shards.tables import read_committed
 from transforms.shards.tar import sample_writer
 from transforms.shards.work import at_work
 
@@ -47,7 +47,7 @@ class Build(beam.PTransform):
 
 def cut_texts(decision: str, samples_per_shard: int) -> Iterator[Slice]:
     """Slices of texts.parquet with `samples_per_shard` images each, in input order."""
-    texts = pq.read_table(Path(decision) / "texts.parquet").combine_chunks()
+    texts = read_committed(decision_manifest(Path(decision)), TEXTS_FILE).combine_chunks()
     _, firsts = np.unique(texts["image"].to_numpy(), return_index=True)
     bounds = [*firsts[::samples_per_shard].tolist(), texts.num_rows]
     for shard, (begin, end) in enumerate(itertools.pairwise(bounds)):

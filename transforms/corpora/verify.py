@@ -1,6 +1,5 @@
 """Check a finished corpus: files against the manifest, samples against what readers need."""
 
-import hashlib
 import io
 import json
 import tarfile
@@ -11,23 +10,25 @@ from typing import Any
 from PIL import Image
 
 from schemas.errors import BadInputError
+from schemas.fingerprint import file_sha256
 from transforms.corpora.finish import MANIFEST, SIZES
 
 Faults = Iterator[str]
 IMAGES = ("jpg", "png")
+NEEDED = {"shards", "files", "samples", "texts"}
 
 
 def verify_corpus(corpus: Path) -> dict[str, Any]:
-    """{"samples", "shards", "faults"}: faults is a list of sentences, empty for a sound corpus.
+    """{"samples", "shards", "faults"}: what was counted, and a sentence for each fault.
 
     Raises: BadInputError: the folder has no manifest."""
     manifest = _read_manifest(corpus)
-    seen: set[str] = set()
     faults = list(_check_folder(corpus, manifest))
-    for name, shard in manifest["shards"].items():
-        if (corpus / name).is_file():
-            faults += _check_shard(corpus / name, shard, seen)
-    return {"samples": manifest["samples"], "shards": len(manifest["shards"]), "faults": faults}
+    there = {name: shard for name, shard in manifest["shards"].items() if (corpus / name).is_file()}
+    seen: set[str] = set()
+    for name, shard in there.items():
+        faults += _check_shard(corpus / name, shard, seen)
+    return {"samples": len(seen), "shards": len(there), "faults": faults}
 
 
 def _read_manifest(corpus: Path) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def _read_manifest(corpus: Path) -> dict[str, Any]:
         ) from err
     except ValueError as err:
         raise BadInputError(f"{corpus / MANIFEST} is not JSON: {err}.") from err
-    if not isinstance(manifest, dict) or not {"shards", "files", "samples"} <= set(manifest):
+    if not isinstance(manifest, dict) or not set(manifest) >= NEEDED:
         raise BadInputError(f"{corpus / MANIFEST} is not the manifest of a corpus.")
     return manifest
 
@@ -53,11 +54,15 @@ def _check_folder(corpus: Path, manifest: dict[str, Any]) -> Faults:
             yield f"{name} is missing"
         elif path.stat().st_size != facts["bytes"]:
             yield f"{name} has {path.stat().st_size} bytes, the manifest says {facts['bytes']}"
-        elif _sha256(path) != facts["sha256"]:
+        elif file_sha256(path) != facts["sha256"]:
             yield f"{name} has other bytes than the manifest's sha256"
     for path in sorted(corpus.glob("*.tar")):
         if path.name not in manifest["shards"]:
             yield f"{path.name} is not in the manifest"
+    for what in ("samples", "texts"):
+        total = sum(shard[what] for shard in manifest["shards"].values())
+        if manifest[what] != total:
+            yield f"{MANIFEST} says {manifest[what]} {what}, and {total} in its shards"
     counts = {name: shard["samples"] for name, shard in manifest["shards"].items()}
     if (corpus / SIZES).is_file() and _sizes(corpus / SIZES) != counts:
         yield f"{SIZES} does not agree with the manifest"
@@ -73,11 +78,11 @@ def _sizes(path: Path) -> object:
 
 def _check_shard(path: Path, facts: dict[str, Any], seen: set[str]) -> Faults:
     """`seen` has the keys of earlier shards: a key is unique in the whole corpus."""
-    count = 0
+    count = texts = 0
     try:
         with tarfile.open(path, "r:") as tar:
             for key, members in _samples(tar):
-                count += 1
+                count, texts = count + 1, texts + _count_texts(members)
                 if key in seen:
                     yield f"{path.name}: key {key} comes twice, or its members lie apart"
                 seen.add(key)
@@ -85,8 +90,17 @@ def _check_shard(path: Path, facts: dict[str, Any], seen: set[str]) -> Faults:
                     yield f"{path.name}: {key}: {fault}"
     except (tarfile.TarError, OSError, EOFError) as err:
         yield f"{path.name} cannot be read to its end: {err}"
-    if count != facts["samples"]:
-        yield f"{path.name} has {count} samples, the manifest says {facts['samples']}"
+    for what, counted in (("samples", count), ("texts", texts)):
+        if counted != facts[what]:
+            yield f"{path.name} has {counted} {what}, the manifest says {facts[what]}"
+
+
+def _count_texts(members: dict[str, bytes]) -> int:
+    """How many captions a sample's record has; 0 where it cannot be read."""
+    try:
+        return len(json.loads(members["json"])["captions"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def _samples(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -130,8 +144,3 @@ def _check_texts(text: bytes, record: bytes) -> Faults:
         return
     if not isinstance(fields, dict) or fields.get("caption") != caption:
         yield "the json's caption is not the txt"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,11 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.layout import shard_name
+from schemas.errors import RunFailedError
+from schemas.layout import FUNNEL_FILE, TEXTS_FILE, ledger_manifest, shard_name
 from schemas.outcome import Stage
 from transforms.decide.screen import Screened, Step
 from transforms.shards.commit import Draft
 from transforms.shards.measures import read_measure
+from transforms.shards.tables import read_committed
 
 UID_DTYPE = np.dtype("u8,u8")  # DataComp's subset file
 
@@ -47,17 +49,33 @@ def kept_texts(screened: Screened, shard: int, steps: Sequence[Step]) -> pa.Tabl
     return pa.table(columns, schema=TEXTS_SCHEMA)
 
 
-def write_decision(ledgers: Path, shards: Iterable[int], draft: Draft) -> None:
+def write_decision(
+    decision: Path, shards: Iterable[int], steps: Sequence[Step], draft: Draft
+) -> None:
     """Selection, texts and funnel from the ledgers of all shards, into a draft."""
-    names = [shard_name(shard) for shard in shards]
-    tables = [pq.read_table(ledgers / f"{name}.kept.parquet") for name in names]
+    manifests = {shard_name(shard): ledger_manifest(decision, shard) for shard in shards}
+    tables = [read_committed(path, f"{name}.kept.parquet") for name, path in manifests.items()]
     texts = pa.concat_tables(tables).sort_by([("image", "ascending"), ("row", "ascending")])
-    pq.write_table(texts, draft.path("texts.parquet"))
+    pq.write_table(texts, draft.path(TEXTS_FILE))
     with draft.path("selection.npy").open("wb") as file:
         np.save(file, selection(texts["uid"].to_pylist()))
-    funnel = count_funnel(pq.read_table(ledgers / f"{name}.parquet") for name in names)
+    ledgers = (read_committed(path, f"{name}.parquet") for name, path in manifests.items())
+    funnel = count_funnel(ledgers, [step.rule.stage for step in steps])
     funnel["images"] = len(np.unique(texts["image"].to_numpy()))
-    draft.path("funnel.json").write_text(json.dumps(funnel, indent=1) + "\n")
+    draft.path(FUNNEL_FILE).write_text(json.dumps(funnel, indent=1) + "\n")
+
+
+def read_funnel(decision: Path) -> dict[str, Any]:
+    """What `count_funnel` found, and the number of images, of a committed decision.
+
+    Raises: RunFailedError: the file is damaged."""
+    path = decision / FUNNEL_FILE
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, OSError) as err:
+        raise RunFailedError(
+            f"{path} cannot be read ({err}): delete it and run again to make it anew."
+        ) from err
 
 
 def selection(uids: Sequence[str]) -> npt.NDArray[np.void]:
@@ -66,16 +84,20 @@ def selection(uids: Sequence[str]) -> npt.NDArray[np.void]:
     return np.sort(np.array(halves, dtype=UID_DTYPE))
 
 
-def count_funnel(ledgers: Iterable[pa.Table]) -> dict[str, Any]:
-    """Rows in, kept, and dropped by stage and reason in the funnel's order, from the ledgers."""
+def count_funnel(ledgers: Iterable[pa.Table], stages: Sequence[Stage]) -> dict[str, Any]:
+    """Rows in, kept, and dropped by stage and reason, from the ledgers.
+
+    `stages` are those of the recipe's rules; all of them are named, in the order in which rows
+    meet them, a stage that dropped nothing too."""
     frames = [ledger.select(["kept", "stage", "reason"]).to_pandas() for ledger in ledgers]
     lines = pd.concat(frames)
     counts = lines[~lines["kept"]].groupby(["stage", "reason"]).size()
     dropped: dict[str, dict[str, int]] = {}
-    for stage in Stage:
-        if stage.value in counts.index.get_level_values(0):
-            reasons = counts.loc[stage.value].sort_values(ascending=False, kind="stable")
-            dropped[stage.value] = {str(reason): int(n) for reason, n in reasons.items()}
+    for stage in dict.fromkeys([Stage.READ, Stage.FETCH, *stages]):
+        there = stage.value in counts.index.get_level_values(0)
+        reasons = counts.loc[stage.value] if there else counts.iloc[:0]
+        ordered = reasons.sort_values(ascending=False, kind="stable")
+        dropped[stage.value] = {str(reason): int(n) for reason, n in ordered.items()}
     return {"input_rows": len(lines), "kept": int(lines["kept"].sum()), "dropped": dropped}
 
 

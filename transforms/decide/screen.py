@@ -11,16 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import RunFailedError
-from schemas.layout import shard_name
+from schemas.layout import OUTCOME_FILE, outcome_manifest, shard_name
 from schemas.outcome import LEDGER_SCHEMA, Stage
 from transforms.decide.rule import Mask, Rule, Verdict
 from transforms.shards.measures import read_measure
 from transforms.shards.pool import read_pool
-
-OUTCOME_FILE = "outcome.parquet"
+from transforms.shards.tables import read_committed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +112,9 @@ def _carry_out(stage: Stage, verdict: Verdict, places: np.ndarray, screened: Scr
 
 
 def _outcome(step: Step) -> pa.Table | None:
-    return None if step.outcome is None else pq.read_table(step.outcome / OUTCOME_FILE)
+    if step.outcome is None:
+        return None
+    return read_committed(outcome_manifest(step.outcome), OUTCOME_FILE)
 
 
 def _with_measure(rows: pa.Table, measure: Path | None, shard: int) -> pa.Table:

@@ -1,6 +1,5 @@
 """Wire rules into the graph: whole-pool outcomes, the ledgers, and the decision as a unit."""
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.pvalue import AsIter, AsSingleton
 
-from schemas.layout import LEDGER, Layout, shard_name
+from schemas.layout import (
+    OUTCOME_FILE,
+    Layout,
+    decision_manifest,
+    ledger_manifest,
+    outcome_manifest,
+    shard_name,
+)
 from transforms.decide.ledger import kept_texts, write_decision
-from transforms.decide.screen import OUTCOME_FILE, Step, gather, screen
+from transforms.decide.screen import Step, gather, screen
 from transforms.shards.commit import Draft, committed
 from transforms.shards.work import at_work
+
+Gathered = tuple[pa.RecordBatch, float]  # a shard's columns, and the seconds they took
 
 
 @dataclass(eq=False)
@@ -49,44 +57,42 @@ class Decide(beam.PTransform):
     steps: Sequence[Step]
 
     def expand(self, input_or_inputs):
-        ledgers = input_or_inputs | "ledger" >> beam.Map(
-            write_ledger, self.run, self.decision, self.steps
-        )
+        where = (self.run, self.decision, self.steps)
+        ledgers = input_or_inputs | "ledger" >> beam.Map(write_ledger, *where)
         return (
             input_or_inputs.pipeline
             | beam.Create([None])
-            | "commit" >> beam.Map(commit_decision, self.run, self.decision, AsIter(ledgers))
+            | "commit" >> beam.Map(commit_decision, *where, AsIter(ledgers))
         )
 
 
-def gather_columns(
-    shard: int, run: Path, before: Sequence[Step], step: Step
-) -> Iterable[pa.RecordBatch]:
-    """The batch a whole-pool rule needs of one shard; nothing where its outcome is committed."""
+def gather_columns(shard: int, run: Path, before: Sequence[Step], step: Step) -> Iterable[Gathered]:
+    """What a whole-pool rule needs of one shard; nothing where its outcome is committed."""
     assert step.outcome is not None
-    if committed(_outcome_manifest(step.outcome)) is None:
-        with at_work(run, step.outcome.parent.name, shard_name(shard)):
+    if committed(outcome_manifest(step.outcome)) is None:
+        with at_work(run, step.outcome.parent.name, shard_name(shard)) as work:
             table = gather(Layout(run).pool, shard, before, step.rule, step.measure)
-        yield table.combine_chunks().to_batches()[0] if table.num_rows else _empty_batch(table)
+        batch = table.combine_chunks().to_batches()[0] if table.num_rows else _empty_batch(table)
+        yield batch, work.seconds
 
 
-def settle(_: None, run: Path, step: Step, batches: Iterable[pa.RecordBatch]) -> bool:
+def settle(_: None, run: Path, step: Step, gathered: Iterable[Gathered]) -> bool:
     """Commit the outcome of a whole-pool rule, from the columns of all shards."""
     assert step.outcome is not None
-    manifest = _outcome_manifest(step.outcome)
+    manifest = outcome_manifest(step.outcome)
     if committed(manifest) is None:
-        began_s = time.perf_counter()
-        with at_work(run, step.outcome.parent.name, "outcome"), Draft(manifest) as draft:
-            outcome = step.rule.settle(pa.Table.from_batches(list(batches)))
+        with at_work(run, step.outcome.parent.name, "outcome") as work, Draft(manifest) as draft:
+            batches, seconds = zip(*gathered, strict=True)
+            outcome = step.rule.settle(pa.Table.from_batches(batches))
             pq.write_table(outcome, draft.path(OUTCOME_FILE))
             draft.facts["rows"] = outcome.num_rows
-            draft.facts["seconds"] = time.perf_counter() - began_s
+            draft.facts["seconds"] = work.seconds + sum(seconds)
     return True
 
 
 def write_ledger(shard: int, run: Path, decision: Path, steps: Sequence[Step]) -> int:
     """Commit a shard's ledger and the references to what it keeps. Returns the shard."""
-    manifest = decision / LEDGER / f"{shard_name(shard)}.json"
+    manifest = ledger_manifest(decision, shard)
     if committed(manifest) is None:
         with at_work(run, "decide", shard_name(shard)) as work, Draft(manifest) as draft:
             screened = screen(Layout(run).pool, shard, steps)
@@ -97,22 +103,20 @@ def write_ledger(shard: int, run: Path, decision: Path, steps: Sequence[Step]) -
     return shard
 
 
-def commit_decision(_: None, run: Path, decision: Path, shards: Iterable[int]) -> str:
+def commit_decision(
+    _: None, run: Path, decision: Path, steps: Sequence[Step], shards: Iterable[int]
+) -> str:
     """Commit the selection, the surviving texts and the funnel of all ledgers."""
-    manifest = decision / "decision.json"
+    manifest = decision_manifest(decision)
     if committed(manifest) is None:
         with at_work(run, "decide", "decision") as work, Draft(manifest) as draft:
-            write_decision(decision / LEDGER, sorted(shards), draft)
+            write_decision(decision, sorted(shards), steps, draft)
             draft.facts["seconds"] = work.seconds
     return str(decision)
 
 
 def _after(shard: int, _settled: bool) -> int:
     return shard
-
-
-def _outcome_manifest(outcome: Path) -> Path:
-    return outcome / "outcome.json"
 
 
 def _empty_batch(table: pa.Table) -> pa.RecordBatch:

@@ -1,7 +1,8 @@
 """Use an img2dataset output folder (webdataset format) as a pool, unchanged where it lies.
 
 What is written is a parquet in POOL_SCHEMA and a manifest that names the foreign tar. Rows stay
-in the source's order with the source's keys; rows that share a URL there are images of their own.
+in the source's order with the source's keys; the tar is read where rows are decided and built, and
+must then be the one that was adopted.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from schemas.errors import BadInputError, CorruptPoolError
+from schemas.fingerprint import file_sha256
 from schemas.layout import pool_manifest, shard_name
 from schemas.pair import Failure, Status
 from transforms.fetch.decode import DECODER_ERRORS, FORMATS
@@ -54,10 +56,11 @@ def list_pool_shards(folder: Path) -> list[Path]:
 
 
 def read_pool_columns(source_tar: Path) -> pa.Table:
-    """Columns url, caption and, where the source has one, uid; only a uid can be null.
+    """Columns url, caption, image and, where the source has one, uid; only a uid can be null.
 
     Where the source has no URLs the sample's place stands for it: 00000.tar/000000012. A source
-    without captions has empty ones.
+    without captions has empty ones. Rows of one URL have the same `image` only where the source's
+    sha256 says so: each was fetched by itself, and may have got another picture.
 
     Raises: CorruptPoolError: the parquet cannot be read."""
     source = _read_source(source_tar)
@@ -67,6 +70,8 @@ def read_pool_columns(source_tar: Path) -> pa.Table:
         "url": _texts(source, "url", places),
         "caption": _texts(source, "caption", [""] * len(keys)),
     }
+    named = zip(_texts(source, "sha256", places), columns["url"], strict=True)
+    columns["image"] = [f"{sha256} {url}" for sha256, url in named]
     if "uid" in source.column_names:
         own = source["uid"].to_pylist()
         columns["uid"] = [None if uid is None else str(uid) for uid in own]
@@ -93,7 +98,8 @@ def adopt_shard(source_tar: Path, rows: pa.Table, shard: int, pool: Path) -> Man
     with Draft(manifest) as draft:
         write_parquet(draft.path(f"{shard_name(shard)}.parquet"), table)
         tar = str(source_tar.resolve())
-        draft.facts |= {"images": len(facts), "tar": tar, **stats(table, began_s, time.time())}
+        draft.facts |= {"images": len(facts), "tar": tar, "tar_sha256": file_sha256(source_tar)}
+        draft.facts |= stats(table, began_s, time.time())
     return committed(manifest) or {}
 
 

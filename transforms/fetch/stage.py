@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apache_beam as beam
-import pyarrow.parquet as pq
 
 from schemas.layout import Layout, shard_name
 from transforms.fetch.adopt import adopt_shard, list_pool_shards
 from transforms.fetch.policy import FetchPolicy
 from transforms.fetch.shard import make_pool_shard
+from transforms.shards.tables import read_committed
 from transforms.shards.work import at_work
 
 
@@ -30,7 +30,7 @@ def fetch_shard(shard: int, run: Path, policy: FetchPolicy, adopted: Path | None
     """Commit one pool shard, unless it is. Returns its number."""
     layout = Layout(run)
     with at_work(run, "fetch", shard_name(shard)) as work:
-        rows = pq.read_table(layout.rows / f"{shard_name(shard)}.parquet")
+        rows = read_committed(layout.rows_manifest, f"{shard_name(shard)}.parquet")
         if adopted is None:
             manifest = make_pool_shard(rows, shard, layout.pool, policy)
         else:

@@ -14,9 +14,16 @@ import pyarrow as pa
 from schemas.pair import ROWS_SCHEMA, make_uid
 
 
-def number_rows(urls: pa.ChunkedArray, captions: pa.ChunkedArray, uids: Sequence[str]) -> pa.Table:
-    """Rows as ROWS_SCHEMA, in input order: numbered, their image and repetition told."""
-    codes, first_rows = _images(urls)
+def number_rows(
+    urls: pa.ChunkedArray,
+    captions: pa.ChunkedArray,
+    uids: Sequence[str],
+    names: pa.ChunkedArray | None = None,
+) -> pa.Table:
+    """Rows as ROWS_SCHEMA, in input order: numbered, their image and repetition told.
+
+    Rows of one name are one image; the name is the URL unless `names` are given."""
+    codes, first_rows = _images(urls if names is None else names)
     repeated = pd.Series(uids, dtype="str").duplicated().to_numpy()
     return pa.table(
         {
@@ -52,8 +59,8 @@ def cut_by_image(rows: pa.Table, images_per_shard: int) -> Iterator[pa.Table]:
             yield rows.take(pa.array(order[begin:end]))
 
 
-def _images(urls: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the number of its URL, and for each of those numbers its first row."""
-    codes, _ = pd.factorize(urls.to_numpy())
+def _images(names: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the number of its name, and for each of those numbers its first row."""
+    codes, _ = pd.factorize(names.to_numpy())
     _, first_rows = np.unique(codes, return_index=True)
     return codes, first_rows

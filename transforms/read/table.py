@@ -1,9 +1,13 @@
 """Read a list of URLs and captions, whatever its format, and say clearly why it cannot be read."""
 
+import csv
+import gzip
 import re
 from pathlib import Path
+from typing import TextIO, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
@@ -73,8 +77,7 @@ def _read(path: Path, policy: InputPolicy) -> pa.Table:
     if kind in (".csv", ".tsv", ".txt"):
         return _read_csv(path, policy, "," if kind == ".csv" else "\t")
     if kind in (".jsonl", ".json", ".ndjson"):
-        with pa.input_stream(str(path)) as stream:
-            return pa_json.read_json(stream, pa_json.ReadOptions(block_size=LONGEST_LINE_BYTES))
+        return _read_json(path, policy)
     raise BadInputError(
         f"The input list {path} has an unknown ending: .parquet, .csv, .tsv or .jsonl"
         " are read, each but the first also with .gz."
@@ -88,11 +91,9 @@ def _kind(path: Path) -> str:
 def _read_csv(path: Path, policy: InputPolicy, delimiter: str) -> pa.Table:
     """CSV quotes as usual; in TSV a quotation mark is a character like any other."""
     quoted = delimiter == ","
-    if quoted and _count(path, b'"') % 2:  # the reader would take the rest of the file for one row
-        raise BadInputError(f"The input list {path} has a quotation mark that is never closed.")
     names = policy.header or _header_line(path, delimiter)
     with pa.input_stream(str(path)) as stream:
-        return pa_csv.read_csv(
+        table = pa_csv.read_csv(
             stream,
             read_options=pa_csv.ReadOptions(
                 column_names=policy.header or None, block_size=LONGEST_LINE_BYTES
@@ -106,11 +107,57 @@ def _read_csv(path: Path, policy: InputPolicy, delimiter: str) -> pa.Table:
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),
         )
+    if quoted and _has_line_ends(table):
+        _check_quotes(path)
+    return table
 
 
-def _count(path: Path, byte: bytes) -> int:
+def _has_line_ends(table: pa.Table) -> bool:
+    found = (pc.match_substring_regex(column, "[\r\n]") for column in table.columns)  # pyright: ignore
+    return any(pc.any(column).as_py() for column in found)  # pyright: ignore
+
+
+def _check_quotes(path: Path) -> None:
+    """Raises: BadInputError: a quoted field is never closed, or text follows where it is.
+
+    Arrow's reader is lenient: it takes the rows up to the next quotation mark for one field. So
+    where a field has a line end in it, the file is read once more by the strict csv module."""
+    csv.field_size_limit(LONGEST_LINE_BYTES)
+    with _opened(path) as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            for _ in reader:
+                pass
+        except csv.Error as err:
+            raise BadInputError(
+                f"The input list {path} has a quotation mark that is not closed as CSV wants it"
+                f" ({err}), at or before line {reader.line_num}."
+            ) from err
+
+
+def _opened(path: Path) -> TextIO:
+    opener = gzip.open if path.suffix == ".gz" else open
+    return cast(TextIO, opener(path, "rt", encoding="utf-8", newline=""))
+
+
+def _read_json(path: Path, policy: InputPolicy) -> pa.Table:
+    """JSON lines. Where all texts of a column look like dates they are still read as they stand."""
+    table = _read_json_as(path, pa.schema([]))
+    dates = [
+        (name, pa.string())
+        for name in _columns(policy).values()
+        if name in table.column_names and pa.types.is_temporal(table[name].type)
+    ]
+    return _read_json_as(path, pa.schema(dates)) if dates else table
+
+
+def _read_json_as(path: Path, schema: pa.Schema) -> pa.Table:
     with pa.input_stream(str(path)) as stream:
-        return sum(block.count(byte) for block in iter(lambda: stream.read(1 << 20), b""))
+        return pa_json.read_json(
+            stream,
+            pa_json.ReadOptions(block_size=LONGEST_LINE_BYTES),
+            pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer"),
+        )
 
 
 def _header_line(path: Path, delimiter: str) -> list[str]:

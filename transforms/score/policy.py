@@ -4,8 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from schemas.fingerprint import Json
-from transforms.shards.commit import file_facts
+from schemas.fingerprint import Json, file_sha256
 
 LOCAL_DIR = "local-dir:"
 # What open_clip may read from such a folder: configuration, weights, tokenizer.
@@ -41,8 +40,8 @@ def model_identity(policy: ClipPolicy) -> Json:
     if policy.architecture.startswith(LOCAL_DIR):
         folder = Path(settings.pop("architecture").removeprefix(LOCAL_DIR))
         files = sorted(path for path in folder.glob("*") if path.suffix in MODEL_FILES)
-        return {**settings, "sha256": {path.name: file_facts(path)["sha256"] for path in files}}
+        return {**settings, "sha256": {path.name: file_sha256(path) for path in files}}
     checkpoint = Path(policy.pretrained or "")
     if checkpoint.is_file():
-        settings["pretrained"] = file_facts(checkpoint)["sha256"]
+        settings["pretrained"] = file_sha256(checkpoint)
     return settings

@@ -17,7 +17,7 @@ from transforms.score.clip_model import load_clip
 from transforms.score.language import measure_languages
 from transforms.score.policy import ClipPolicy
 from transforms.shards.commit import Draft
-from transforms.shards.measures import measure_parts, newcomers, part_manifest
+from transforms.shards.measures import free_part, measure_parts, newcomers
 from transforms.shards.pool import PoolImages
 from transforms.shards.work import at_work
 
@@ -57,12 +57,11 @@ def measure_shard(
     """Commit one more part of `measure`, if rows of the shard lack it. Returns the shard."""
     with at_work(run, measure.parent.name, shard_name(shard)) as work:
         pool = Layout(run).pool
-        # Parts before newcomers: a racing worker's commit between the two must win, not double.
-        parts = measure_parts(measure, shard)
+        # The part before newcomers: a racing worker's commit between the two must win, not double.
+        manifest, is_first = free_part(measure, shard), not measure_parts(measure, shard)
         rows = newcomers(screen(pool, shard, before).kept_rows(), measure, shard)
-        if rows.num_rows or not parts:
+        if rows.num_rows or is_first:
             began_s = time.perf_counter()
-            manifest = part_manifest(measure, shard, len(parts))
             with Draft(manifest) as draft:
                 work.images = measurer(Part(rows, pool, shard, draft, manifest.stem))
                 draft.facts["rows"] = rows.num_rows

@@ -8,7 +8,6 @@ racing worker cannot double or change what is committed. RUN is a folder of a PO
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from schemas.errors import RunFailedError
+from schemas.fingerprint import file_sha256
 
 TEMPORARY_SUFFIX = ".part"
 DRAFT_NAME = re.compile(r"\..+\.[0-9a-f]{12}\.part")
@@ -148,9 +148,7 @@ def sweep(run: Path) -> None:
 
 def file_facts(path: Path) -> Mapping[str, int | str]:
     """Size and sha256 of a file, as manifests hold them."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def _seal(path: Path) -> Mapping[str, int | str]:

@@ -4,40 +4,39 @@ Part 0 holds what the first run needed, part 1 the newcomers of a later run, and
 measured once for ever.
 """
 
-import re
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from schemas.errors import RunFailedError
 from schemas.layout import shard_name
+from transforms.shards.commit import committed
+from transforms.shards.tables import read_committed
 
 
 def measure_parts(measure: Path, shard: int) -> list[Path]:
-    """Manifests of a shard's committed parts, oldest first."""
-    pattern = re.compile(rf"{shard_name(shard)}-(\d+)\.json")
-    if not measure.is_dir():
-        return []
-    found = [(int(m[1]), path) for path in measure.iterdir() if (m := pattern.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+    """Manifests of a shard's committed parts, in the order of their numbers."""
+    found = [path for path in measure.glob(f"{shard_name(shard)}-*.json") if committed(path)]
+    return sorted(found, key=lambda path: int(path.stem.rpartition("-")[2]))
 
 
 def part_manifest(measure: Path, shard: int, part: int) -> Path:
     return measure / f"{shard_name(shard)}-{part}.json"
 
 
+def free_part(measure: Path, shard: int) -> Path:
+    """The manifest of the first part that is not committed: one that was lost is made anew."""
+    parts = (part_manifest(measure, shard, part) for part in itertools.count())
+    return next(manifest for manifest in parts if not committed(manifest))
+
+
 def read_measure(measure: Path, shard: int) -> pa.Table:
-    """All measured rows of a shard. An empty table with a `uid` column where there are none."""
-    parts = [manifest.with_suffix(".parquet") for manifest in measure_parts(measure, shard)]
-    try:
-        tables = [pq.read_table(part) for part in parts]
-    except (pa.ArrowException, OSError) as err:
-        raise RunFailedError(
-            f"A measure of shard {shard_name(shard)} in {measure} cannot be read: delete the files"
-            f" {shard_name(shard)}-* there and run again."
-        ) from err
+    """All measured rows of a shard. An empty table with a `uid` column where there are none.
+
+    Raises: RunFailedError: a part has other bytes than when it was committed."""
+    parts = measure_parts(measure, shard)
+    tables = [read_committed(part, part.with_suffix(".parquet").name) for part in parts]
     return pa.concat_tables(tables) if tables else pa.table({"uid": pa.array([], pa.string())})
 
 

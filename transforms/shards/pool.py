@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import CorruptPoolError
+from schemas.fingerprint import file_sha256
 from schemas.layout import pool_manifest, shard_name
-from transforms.shards.commit import Manifest, committed, file_facts
+from transforms.shards.commit import Manifest, committed
+from transforms.shards.tables import read_committed
 from transforms.shards.tar import Span, index_tar, read_span
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
@@ -18,16 +19,8 @@ IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 def read_pool(pool: Path, shard: int) -> pa.Table:
     """The rows of a pool shard (POOL_SCHEMA), in its order.
 
-    Raises: CorruptPoolError: not committed, or its parquet cannot be read."""
-    name = shard_name(shard)
-    path = pool / f"{name}.parquet"
-    try:
-        return pq.read_table(path)
-    except (pa.ArrowException, OSError) as err:
-        raise CorruptPoolError(
-            f"Pool shard {path} cannot be read: delete the files {name}* beside it and run again"
-            " to make it anew."
-        ) from err
+    Raises: RunFailedError: not committed, or its parquet has other bytes than it had then."""
+    return read_committed(pool_manifest(pool, shard), f"{shard_name(shard)}.parquet")
 
 
 def _committed(pool: Path, shard: int) -> Manifest:
@@ -46,12 +39,11 @@ class PoolImages:
         self.shard = shard
         manifest = _committed(pool, shard)
         self.path = pool / manifest["tar"]  # beside its rows, or where an adopted pool has it
-        ours = manifest["files"].get(self.path.name)
-        self._is_ours = ours is not None
+        self._is_ours = self.path.name in manifest["files"]
         try:
             facts = self.path.stat()
             self._spans, sha256 = _index(self.path, facts.st_size, facts.st_mtime_ns)
-            if ours is not None and ours["sha256"] != sha256:
+            if sha256 != _sha256(manifest, self.path.name):
                 raise CorruptPoolError("it has other bytes than when it was committed")
             self._file: BinaryIO = self.path.open("rb")
         except (CorruptPoolError, OSError) as err:
@@ -86,7 +78,12 @@ class PoolImages:
         return CorruptPoolError(f"Pool shard {self.path} cannot be read ({why}): {cure}.")
 
 
+def _sha256(manifest: Manifest, tar: str) -> str:
+    ours = manifest["files"].get(tar)
+    return manifest["tar_sha256"] if ours is None else ours["sha256"]
+
+
 @functools.lru_cache(maxsize=4)
 def _index(path: Path, _size: int, _mtime_ns: int) -> tuple[dict[str, dict[str, Span]], str]:
     """Members and sha256 of the tar as it is now: another size or time is another tar."""
-    return index_tar(path), str(file_facts(path)["sha256"])
+    return index_tar(path), file_sha256(path)

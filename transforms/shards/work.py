@@ -50,7 +50,7 @@ def at_work(run: Path, stage: str, unit: str) -> Iterator[Work]:
     finally:
         ended.set()
         beat.join()
-        _note(journal, {"event": event, "stage": stage, "unit": unit, "images": work.images})
+        _note(journal, {"event": event, "stage": stage, "unit": unit})
 
 
 def _beat(journal: Path, ended: threading.Event) -> None:
@@ -59,7 +59,7 @@ def _beat(journal: Path, ended: threading.Event) -> None:
             os.utime(journal)
 
 
-def _note(journal: Path, line: dict[str, str | int]) -> None:
+def _note(journal: Path, line: dict[str, str]) -> None:
     """Append one line. A full disk must not end a unit here: its own writes will say so."""
     with contextlib.suppress(OSError):
         journal.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 from pipelines.demo.kinds import Kind
-from pipelines.demo.score import Caught, DemoScore, Good, score
+from pipelines.demo.score import DemoScore, score
+from schemas.report import Good, Planted
 
 Row = tuple[Kind, str, str, bool, bool]  # kind, url, image, caption_right, kept
 
@@ -33,7 +34,7 @@ def copy(url: str, kind: Kind = Kind.EXACT_COPY, image: str = "a", *, kept: bool
 @pytest.mark.parametrize("kind", [Kind.WRONG_CAPTION, Kind.TRUNCATED, Kind.TINY, Kind.SLOW])
 def test_a_planted_row_is_caught_if_dropped(kind: Kind):
     done = scored((kind, "u", "a", False, False), (kind, "v", "b", False, True))
-    assert done.planted == {kind: Caught(planted=2, caught=1)}
+    assert done.planted == {kind: Planted(planted=2, caught=1)}
     assert done.good == Good(rows=0, lost=0)
 
 
@@ -42,7 +43,7 @@ def test_a_planted_row_is_caught_if_dropped(kind: Kind):
 def test_one_of_a_picture_and_its_copies_may_stay(original_first: bool, keep_original: bool):
     rows = [good(kept=keep_original), copy("c1", kept=not keep_original), copy("c2", kept=False)]
     done = scored(*(rows if original_first else rows[::-1]))
-    assert done.planted == {Kind.EXACT_COPY: Caught(planted=2, caught=2)}
+    assert done.planted == {Kind.EXACT_COPY: Planted(planted=2, caught=2)}
     assert done.good == Good(rows=1, lost=0)
 
 
@@ -57,7 +58,7 @@ def test_one_of_a_picture_and_its_copies_may_stay(original_first: bool, keep_ori
 )
 def test_each_copy_beyond_the_first_is_one_not_caught(kept: list[bool], caught: int, lost: int):
     done = scored(good(kept=kept[0]), copy("c1", kept=kept[1]), copy("c2", kept=kept[2]))
-    assert done.planted[Kind.EXACT_COPY] == Caught(planted=2, caught=caught)
+    assert done.planted[Kind.EXACT_COPY] == Planted(planted=2, caught=caught)
     assert done.good == Good(rows=1, lost=lost)
 
 
@@ -68,13 +69,13 @@ def test_copies_of_two_pictures_are_counted_apart():
         good("b", kept=True),
         copy("c2", image="b", kept=True),
     )
-    assert done.planted[Kind.EXACT_COPY] == Caught(planted=2, caught=1)
+    assert done.planted[Kind.EXACT_COPY] == Planted(planted=2, caught=1)
 
 
 def test_two_captions_of_one_url_are_one_file():
     second: Row = (Kind.SAME_URL, "http://a", "a", True, True)
     done = scored(good(kept=True), second, copy("c1", kept=False))
-    assert done.planted == {Kind.EXACT_COPY: Caught(planted=1, caught=1)}
+    assert done.planted == {Kind.EXACT_COPY: Planted(planted=1, caught=1)}
     assert done.good == Good(rows=2, lost=0)
 
 
@@ -90,13 +91,13 @@ def test_reencoded_copies_are_counted_by_themselves():
         copy("small", Kind.REENCODED_COPY, kept=True),
         copy("smaller", Kind.REENCODED_COPY, kept=False),
     )
-    assert done.planted[Kind.EXACT_COPY] == Caught(planted=1, caught=0)
-    assert done.planted[Kind.REENCODED_COPY] == Caught(planted=2, caught=1)
+    assert done.planted[Kind.EXACT_COPY] == Planted(planted=1, caught=0)
+    assert done.planted[Kind.REENCODED_COPY] == Planted(planted=2, caught=1)
 
 
 def test_a_reencoded_copy_may_be_the_one_that_stays():
     done = scored(good(kept=False), copy("small", Kind.REENCODED_COPY, kept=True))
-    assert done.planted[Kind.REENCODED_COPY] == Caught(planted=1, caught=1)
+    assert done.planted[Kind.REENCODED_COPY] == Planted(planted=1, caught=1)
     assert done.good == Good(rows=1, lost=0)
 
 
@@ -108,14 +109,6 @@ def test_what_should_be_dropped_does_not_save_a_picture(kind: Kind):
 
 def test_a_redirect_that_is_dropped_is_lost():
     assert scored((Kind.REDIRECT, "u", "a", True, False)).good == Good(rows=1, lost=1)
-
-
-def test_the_report_is_plain_json():
-    done = scored(good(kept=True), (Kind.HTML, "u", "a", True, False))
-    assert done.as_json() == {
-        "planted": {"html": {"planted": 1, "caught": 1}},
-        "good": {"rows": 1, "lost": 0},
-    }
 
 
 def test_a_ledger_of_other_rows_is_refused():

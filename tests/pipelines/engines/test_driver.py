@@ -26,10 +26,13 @@ def test_run_graph_raises_what_a_unit_raised(write_job: Callable[..., Path]) -> 
         run_graph(importlib.import_module("toy_graph").build, write_job("raise"), IN_MEMORY)
 
 
-def test_the_default_is_a_worker_process_a_core() -> None:
+def test_the_default_is_a_worker_process_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.engines.options._cores", lambda: 7)
     direct = read_options([]).view_as(DirectOptions)
     assert direct.direct_running_mode == "multi_processing"
-    assert direct.direct_num_workers >= 1
+    assert direct.direct_num_workers == 7
+    told = read_options(["--direct_num_workers=2"]).view_as(DirectOptions)
+    assert told.direct_num_workers == 2
 
 
 @pytest.mark.parametrize("name", ["DirectRunner", "direct", "FnApiRunner"])

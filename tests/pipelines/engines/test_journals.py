@@ -1,33 +1,34 @@
 import json
+import os
 from pathlib import Path
 
 from pipelines.engines.journals import Journals
 from transforms.shards.work import JOURNALS, at_work
 
 
-def test_progress_counts_what_ended_and_what_is_in_hand(tmp_path: Path) -> None:
+def test_a_unit_is_in_hand_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     assert journals.read() is False
-    with at_work(tmp_path, "fetch", "00000") as work:
-        work.images = 7
+    with at_work(tmp_path, "fetch", "00000"):
         assert journals.read() is True
-        assert dict(journals.progress().at_work) == {"fetch": 1}
+        assert journals.in_hand() == [("fetch", "00000")]
     with at_work(tmp_path, "score", "00000"):
         journals.read()
-        progress = journals.progress()
-    assert dict(progress.units) == {"fetch": 1}
-    assert dict(progress.images) == {"fetch": 7}
-    assert journals.in_hand() == [("score", "00000")]
-
-
-def test_a_unit_done_twice_counts_once(tmp_path: Path) -> None:
-    journals = Journals(tmp_path)
-    for images in (7, 7):
-        with at_work(tmp_path, "fetch", "00000") as work:
-            work.images = images
+        assert journals.in_hand() == [("score", "00000")]
     journals.read()
-    assert dict(journals.progress().units) == {"fetch": 1}
-    assert dict(journals.progress().images) == {"fetch": 7}
+    assert journals.in_hand() == []
+
+
+def test_a_beat_is_a_sign_of_life(tmp_path: Path) -> None:
+    """A worker touches its journal while a unit goes on, and writes nothing."""
+    journals = Journals(tmp_path)
+    with at_work(tmp_path, "fetch", "00000"):
+        assert journals.read() is True
+        assert journals.read() is False
+        (journal,) = (tmp_path / JOURNALS).iterdir()
+        os.utime(journal, ns=(1, 1))
+        assert journals.read() is True
+        assert journals.read() is False
 
 
 def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:

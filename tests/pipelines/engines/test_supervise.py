@@ -12,8 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.engines.journals import Progress
-from pipelines.engines.supervise import supervise
+from pipelines.engines.journals import Unit
+from pipelines.engines.supervise import (
+    EXIT_GRACE_S,
+    IDLE_FACTOR,
+    PATIENCE_S,
+    POLL_S,
+    REPORT_GRACE_S,
+    supervise,
+)
 from schemas.errors import BadInputError, CorruptPoolError, PairmillError, RunFailedError
 
 WriteJob = Callable[..., Path]
@@ -23,7 +30,7 @@ def run_toy(
     job: Path,
     flags: Sequence[str],
     *,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_look: Callable[[Sequence[Unit]], None] = lambda _: None,
     patience_s: float = 30,
 ) -> None:
     supervise(
@@ -31,7 +38,7 @@ def run_toy(
         graph="toy_graph:build",
         job=job,
         flags=flags,
-        on_progress=on_progress,
+        on_look=on_look,
         patience_s=patience_s,
     )
 
@@ -43,13 +50,25 @@ def workers() -> list[psutil.Process]:
 
 
 def test_a_graph_runs_to_its_end(write_job: WriteJob, flags: list[str], none_left: None) -> None:
-    seen: list[Progress] = []
+    seen: list[Sequence[Unit]] = []
     job = write_job()
-    run_toy(job, flags, on_progress=seen.append)
+    run_toy(job, flags, on_look=seen.append)
     assert [(job.parent / f"colour-{unit}").read_text() for unit in range(4)] == ["6"] * 4
-    assert dict(seen[-1].units) == {"draw": 4, "colour": 4}
-    assert dict(seen[-1].images) == {"draw": 40, "colour": 4}
-    assert dict(seen[-1].at_work) == {}
+    assert seen[-1] == []
+
+
+def test_a_unit_that_takes_longer_than_patience_is_not_lost(
+    write_job: WriteJob, portable_flags: list[str]
+) -> None:
+    """On workers that are not ours to watch, its beats alone tell that it goes on."""
+    job = write_job("long")
+    run_toy(job, portable_flags, patience_s=3)
+    assert (job.parent / "gathered").read_text() == "6"
+
+
+def test_a_loss_is_told_within_a_minute() -> None:
+    slowest_s = max(PATIENCE_S * IDLE_FACTOR, EXIT_GRACE_S) + REPORT_GRACE_S + POLL_S
+    assert slowest_s < 60
 
 
 def test_a_units_error_arrives_whole(
@@ -102,14 +121,14 @@ def test_an_idle_worker_killed_is_noticed(
     job = write_job("slow")
     at_work = job.parent / "worker.pid"
 
-    def kill_the_other(progress: Progress) -> None:
-        if at_work.exists() and sum(progress.at_work.values()) == 1:
+    def kill_the_other(in_hand: Sequence[Unit]) -> None:
+        if at_work.exists() and len(in_hand) == 1:
             for worker in workers():
                 if worker.pid != int(at_work.read_text()):
                     worker.kill()
 
     with pytest.raises(RunFailedError, match=r"worker process ended by signal SIGKILL"):
-        run_toy(job, two_workers, on_progress=kill_the_other)
+        run_toy(job, two_workers, on_look=kill_the_other)
 
 
 def test_a_driver_killed_is_noticed(
@@ -117,12 +136,12 @@ def test_a_driver_killed_is_noticed(
 ) -> None:
     job = write_job("slow")
 
-    def kill_driver(progress: Progress) -> None:
-        if progress.at_work:
+    def kill_driver(in_hand: Sequence[Unit]) -> None:
+        if in_hand:
             workers()[0].parent().kill()
 
     with pytest.raises(RunFailedError, match=r"driver ended by signal SIGKILL"):
-        run_toy(job, two_workers, on_progress=kill_driver)
+        run_toy(job, two_workers, on_look=kill_driver)
 
 
 def test_a_package_that_cannot_be_imported_is_named(
@@ -178,12 +197,12 @@ def test_a_signal_ends_everything(
     sent: signal.Signals,
     raised: type[BaseException],
 ) -> None:
-    def stop(progress: Progress) -> None:
-        if progress.at_work:
+    def stop(in_hand: Sequence[Unit]) -> None:
+        if in_hand:
             signal.raise_signal(sent)
 
     with pytest.raises(raised):
-        run_toy(write_job("slow"), two_workers, on_progress=stop)
+        run_toy(write_job("slow"), two_workers, on_look=stop)
 
 
 def test_all_ends_with_a_supervisor_that_was_killed(
@@ -194,7 +213,7 @@ def test_all_ends_with_a_supervisor_that_was_killed(
         "import sys; from pathlib import Path; from pipelines.engines.supervise import supervise\n"
         "job = Path(sys.argv[1])\n"
         "supervise(run=job.parent, graph='toy_graph:build', job=job, flags=sys.argv[2:],"
-        " on_progress=lambda _: None)"
+        " on_look=lambda _: None)"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", code, str(job), *two_workers])
     while not (job.parent / "worker.pid").exists():

@@ -41,12 +41,15 @@ def test_it_finds_photographs_never_shown(pocket_clip: Path, flickr8k: Path) -> 
 def test_evaluate_prints_one_object(pocket_clip: Path) -> None:
     said = CliRunner().invoke(
         app,
-        ["evaluate", "--model", str(pocket_clip), "--scenes", "8", "--threshold", "-2", "--json"],
+        [
+            *("evaluate", "--model", str(pocket_clip), "--scenes", "8"),
+            *("--threshold", "-2", "--threshold", "2", "--json"),
+        ],
         catch_exceptions=False,
     )
     report = json.loads(said.stdout.splitlines()[-1])
-    assert report["scenes"]["wrong_dropped"] == 0
-    assert report["scenes"]["right_lost"] == 0
+    assert report["scenes"]["wrong_dropped_under_-2"] == 0
+    assert report["scenes"]["right_lost_under_2"] == 1
 
 
 def test_a_model_that_is_not_there_is_said_so(tmp_path: Path) -> None:

@@ -35,3 +35,9 @@ def test_recall_counts_captions_whose_image_is_among_the_best() -> None:
     text = image[[0, 1, 3, 2], None]  # two captions fit their image, two fit another's
     assert recall_at(image, text, k=1) == 0.5
     assert recall_at(image, text, k=4) == 1.0
+
+
+def test_a_model_that_says_the_same_of_all_images_finds_none() -> None:
+    same = np.ones((4, 2), dtype=np.float32)
+    assert recall_at(same, same[:, None], k=3) == 0
+    assert recall_at(same * np.nan, same[:, None], k=3) == 0

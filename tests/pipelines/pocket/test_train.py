@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pipelines.demo.scenes import captions, draw, sample_scene
 from pipelines.pocket.__main__ import app
+from pipelines.pocket.evaluate import evaluate
 from pipelines.pocket.photos import is_dev, read_photos
 from schemas.errors import BadInputError
 
@@ -61,6 +62,13 @@ def test_a_few_steps_make_the_loss_fall(shards: Path, tmp_path: Path) -> None:
     assert (tmp_path / "clip" / "open_clip_model.safetensors").is_file()
 
 
+def test_what_training_kept_apart_is_measured(shards: Path, pocket_clip: Path) -> None:
+    apart = [photo for photo in read_photos(shards) if is_dev(photo.uid)]
+    figures = evaluate(pocket_clip, scenes=0, photos=None, shards=shards, thresholds=[0.1])["dev"]
+    assert figures["images"] == len(apart) > 1
+    assert figures["wrong_dropped_under_0.1"] > figures["right_lost_under_0.1"]
+
+
 def test_training_goes_on_from_a_model(shards: Path, tmp_path: Path) -> None:
     first = _train(shards, tmp_path / "first", "--steps", "14")
     more = _train(shards, tmp_path / "more", "--steps", "2", "--start", str(tmp_path / "first"))
@@ -87,8 +95,11 @@ def test_a_sample_without_captions_is_refused(tmp_path: Path) -> None:
         read_photos(tmp_path)
 
 
+KNOWN_DEV = [16, 21, 29]
+
+
 def test_one_photograph_in_twelve_is_held_out() -> None:
     rng = random.Random(0)
     held = sum(is_dev(f"{rng.getrandbits(128):032x}") for _ in range(6000))
     assert 400 < held < 600
-    assert is_dev("not hex") == is_dev("not hex")
+    assert [n for n in range(40) if is_dev(f"{n:032x}")] == KNOWN_DEV

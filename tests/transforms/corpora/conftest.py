@@ -49,7 +49,7 @@ def first_run(draw_pool, tmp_path_factory: pytest.TempPathFactory) -> Path:
         Step(rule=ClipScoreRule(model="m", at_least=-1), measure=measure, outcome=None),
     ]
     shards = [write_ledger(shard, run, run / "decisions" / "f", steps) for shard in ROWS]
-    commit_decision(None, run, run / "decisions" / "f", shards)
+    commit_decision(None, run, run / "decisions" / "f", steps, shards)
     build(run)
     return run
 

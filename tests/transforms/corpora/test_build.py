@@ -14,7 +14,9 @@ from PIL import Image
 
 from transforms.corpora.stage import cut_texts
 from transforms.corpora.verify import verify_corpus
+from transforms.shards.commit import Draft
 from transforms.shards.pool import read_pool
+from transforms.shards.tables import read_committed
 
 Rebuild = Callable[..., Path]
 
@@ -130,8 +132,11 @@ def test_rows_of_one_image_are_never_parted(decided: Path) -> None:
 
 
 def test_what_keeps_nothing_builds_an_empty_corpus(decided: Path, rebuild: Rebuild) -> None:
-    texts = decided / "decisions" / "f" / "texts.parquet"
-    pq.write_table(pq.read_table(texts).slice(0, 0), texts)
+    manifest = decided / "decisions" / "f" / "decision.json"
+    none = read_committed(manifest, "texts.parquet").slice(0, 0)
+    manifest.unlink()
+    with Draft(manifest) as draft:
+        pq.write_table(none, draft.path("texts.parquet"))
     corpus = rebuild(decided)
     assert list(corpus.glob("*.tar")) == []
     assert verify_corpus(corpus) == {"samples": 0, "shards": 0, "faults": []}

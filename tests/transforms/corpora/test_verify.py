@@ -74,6 +74,16 @@ def test_a_tar_too_many_is_found(corpus: Path) -> None:
     assert _faults(corpus) == "00003.tar is not in the manifest"
 
 
+@pytest.mark.parametrize("what", ["samples", "texts"])
+def test_a_wrong_total_is_found_and_what_was_counted_is_told(what: str, corpus: Path) -> None:
+    counted = verify_corpus(corpus)
+    manifest = json.loads((corpus / "manifest.json").read_text()) | {what: 999}
+    (corpus / "manifest.json").write_text(json.dumps(manifest))
+    found = verify_corpus(corpus)
+    assert f"manifest.json says 999 {what}" in "\n".join(found["faults"])
+    assert (found["samples"], found["shards"]) == (counted["samples"], counted["shards"])
+
+
 def test_a_wrong_count_in_sizes_is_found_though_the_manifest_agrees(corpus: Path) -> None:
     sizes = json.loads((corpus / "sizes.json").read_text()) | {"00000.tar": 3}
     (corpus / "sizes.json").write_text(json.dumps(sizes, indent=1) + "\n")
@@ -89,6 +99,12 @@ def _set(extension: str, data: bytes) -> Callable[[Samples], Any]:
 
 def _other_caption(samples: Samples) -> None:
     samples[0][1]["txt"] += b"!"
+
+
+def _fewer_captions(samples: Samples) -> None:
+    record = json.loads(samples[0][1]["json"])
+    record["captions"] = []
+    samples[0][1]["json"] = json.dumps(record).encode()
 
 
 def _rename(key: str) -> Callable[[Samples], Any]:
@@ -117,6 +133,7 @@ PLANTED: dict[str, tuple[Callable[[Samples], Any], str]] = {
     "a dot in a key": (_rename("two.dots"), "members are dots.jpg"),
     "a folder in a key": (_rename("folder/key"), "the key is not a plain name"),
     "a sample lost": (lambda samples: samples.pop(), "has 1 samples, the manifest says 2"),
+    "a caption lost": (_fewer_captions, "texts, the manifest says"),
     "a key twice": (lambda samples: samples.append(samples[0]), "comes twice"),
 }
 

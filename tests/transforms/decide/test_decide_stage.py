@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from transforms.decide.screen import OUTCOME_FILE, Step, screen
+from schemas.layout import OUTCOME_FILE
+from transforms.decide.screen import Step, screen
 from transforms.decide.stage import gather_columns, settle
 from transforms.dedupe.exact import ExactDuplicateRule
 

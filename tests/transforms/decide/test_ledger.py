@@ -36,15 +36,15 @@ def test_count_funnel_counts_as_one_counts_by_hand(
         pa.Table.from_pylist([_line(n, e) for n, e in enumerate(endings)], schema=LEDGER_SCHEMA)
         for endings in shards
     ]
-    funnel = count_funnel(ledgers)
+    stages = [Stage.CLIP, Stage.BASIC, Stage.DEDUPE, Stage.BASIC]
+    funnel = count_funnel(ledgers, stages)
     endings = [ending for shard in shards for ending in shard]
     counted = Counter(ending for ending in endings if ending is not None)
     told = {(s, r): n for s, reasons in funnel["dropped"].items() for r, n in reasons.items()}
     assert told == counted
     assert funnel["kept"] == endings.count(None)
     assert funnel["input_rows"] == len(endings)
-    stages = [stage.value for stage in Stage]
-    assert list(funnel["dropped"]) == sorted(funnel["dropped"], key=stages.index)
+    assert list(funnel["dropped"]) == ["read", "fetch", "clip", "basic", "dedupe"]
     for reasons in funnel["dropped"].values():
         assert list(reasons.values()) == sorted(reasons.values(), reverse=True)
 
@@ -69,7 +69,7 @@ def _decide(run: Path, shards: list[int]) -> Path:
     decision = run / "decisions" / "f"
     steps = [Step(rule=CaptionRule(), measure=None, outcome=None)]
     done = [write_ledger(shard, run, decision, steps) for shard in shards]
-    commit_decision(None, run, decision, done)
+    commit_decision(None, run, decision, steps, done)
     return decision
 
 
@@ -82,7 +82,9 @@ def test_a_decision_names_every_kept_row_in_input_order(draw_pool, tmp_path: Pat
     assert texts["shard"].to_pylist() == [0, 0, 1]
     assert texts["place"].to_pylist() == [0, 1, 0]
     assert texts["clip_score"].null_count == 3
-    assert len(np.load(decision / "selection.npy")) == 3
+    uids = texts["uid"].to_pylist()
+    assert np.load(decision / "selection.npy").tolist() == selection(uids).tolist()
+    assert len(set(uids)) == 3
     funnel = (decision / "funnel.json").read_text()
     assert '"images": 2' in funnel
     assert '"empty_caption": 1' in funnel

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import RunFailedError
-from schemas.outcome import LEDGER_SCHEMA
+from schemas.outcome import LEDGER_SCHEMA, Stage
 from schemas.pair import Failure
 from transforms.decide.basic import AspectRule, CaptionRule, ShorterSideRule
 from transforms.decide.ledger import count_funnel, kept_texts
@@ -127,7 +127,7 @@ def test_every_row_has_one_end_and_the_counts_reconcile(
     expected = [_expected(row, names) for row in rows]
     assert _endings(ledger) == expected
     assert ledger["kept"].to_pylist() == [reason is None for _, reason in expected]
-    funnel = count_funnel([ledger])
+    funnel = count_funnel([ledger], [Stage.BASIC])
     told = {(s, r): n for s, reasons in funnel["dropped"].items() for r, n in reasons.items()}
     assert told == Counter(ending for ending in expected if ending[1])
     assert funnel["input_rows"] == len(rows) == funnel["kept"] + sum(told.values())

@@ -10,9 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
+from pipelines.prepare import prepare
+from pipelines.recipe import make_recipe
 from schemas.errors import BadInputError, CorruptPoolError
 from schemas.pair import POOL_SCHEMA, ROWS_SCHEMA, Failure, Status, make_uid
 from transforms.fetch.adopt import adopt_shard, list_pool_shards, read_pool_columns
+from transforms.shards.pool import PoolImages
+from transforms.shards.tar import index_tar
 
 IMG2DATASET = """
 import json, sys
@@ -133,6 +137,34 @@ def test_what_the_source_says_is_kept(tmp_path, draw):
     assert (second["width"], second["height"]) == (41, 30)
 
 
+@pytest.mark.parametrize(
+    ("hashes", "images"),
+    [(["s", "s", None], [0, 0, 2]), (["s", "t", None], [0, 1, 2]), ([None] * 3, [0, 1, 2])],
+)
+def test_rows_of_one_url_are_one_image_where_their_hashes_say_so(tmp_path, draw, hashes, images):
+    """Each was fetched by itself: the same URL may have given another picture."""
+    columns = {"url": ["a"] * 3, "caption": ["x", "y", "z"]}
+    columns["sha256"] = pa.array(hashes, pa.string())
+    make_pool(tmp_path / "theirs", draw, columns)
+    run = tmp_path / "run"
+    recipe = make_recipe({"input": {"pool": str(tmp_path / "theirs")}}, source=tmp_path / "r.yaml")
+    prepare(recipe, run)
+    rows = pq.read_table(run / "rows" / "00000.parquet")
+    assert rows["image"].to_pylist() == images
+
+
+def test_an_adopted_tar_that_was_changed_since_is_refused(tmp_path, draw):
+    tar, (_, second) = make_pool(tmp_path / "theirs", draw, FULL)
+    adopt_shard(tar, rows_of(tar), 0, tmp_path / "pool")
+    with PoolImages(tmp_path / "pool", 0) as images:
+        assert images.read("000000001") == ("jpg", second)
+    data = bytearray(tar.read_bytes())
+    data[index_tar(tar)["000000001"]["jpg"].offset + 40] ^= 1
+    tar.write_bytes(data)
+    with pytest.raises(CorruptPoolError, match=r"other bytes than when it was committed.*restore"):
+        PoolImages(tmp_path / "pool", 0)
+
+
 def test_a_success_without_its_image_is_a_failure(tmp_path, draw):
     tar, _ = make_pool(tmp_path / "theirs", draw, FULL, missing=("000000001",))
     manifest = adopt_shard(tar, rows_of(tar), 0, tmp_path / "pool")
@@ -144,7 +176,8 @@ def test_a_success_without_its_image_is_a_failure(tmp_path, draw):
 def test_where_there_is_no_url_a_samples_place_stands_for_it(tmp_path, draw):
     tar, _ = make_pool(tmp_path / "theirs", draw, {})
     columns = read_pool_columns(tar)
-    assert columns.column_names == ["url", "caption"]
+    assert columns.column_names == ["url", "caption", "image"]
+    assert len(set(columns["image"].to_pylist())) == 3
     assert columns["url"].to_pylist() == [f"00000.tar/00000000{n}" for n in range(3)]
     assert columns["caption"].to_pylist() == [""] * 3
 

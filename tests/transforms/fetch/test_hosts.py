@@ -85,8 +85,17 @@ def test_the_nearest_entry_of_a_resolve_map_wins(host, target):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "::1:80", "a.test:80"]
+    ("text", "told"),
+    [
+        ("", "is not address:port"),
+        ("127.0.0.1", "is not address:port"),
+        ("127.0.0.1:", "is not address:port"),
+        ("127.0.0.1:0", "is not address:port"),
+        ("127.0.0.1:65536", "is not address:port"),
+        ("::1:80", "in brackets"),
+        ("a.test:80", "does not start with an IP address"),
+    ],
 )
-def test_a_target_is_an_address_and_a_port(text):
-    with pytest.raises(ValueError, match=r"."):
+def test_a_target_is_an_address_and_a_port(text, told):
+    with pytest.raises(ValueError, match=told):
         parse_target(text)

@@ -154,6 +154,17 @@ BROKEN: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "cut gz": ("list.csv.gz", _bytes(gzip.compress(b"url,caption\nu,c\n")[:-9]), "cannot be read"),
     "no gz": ("list.csv.gz", _bytes(b"url,caption\nu,c\n"), "cannot be read"),
     "ragged csv": ("list.csv", _bytes(b"url,caption\nu,c,d\n"), "cannot be read"),
+    "unclosed quote": ("list.csv", _bytes(b'url,caption\nu,"a dog\nv,b\n'), "quotation mark"),
+    "two unclosed quotes": (
+        "list.csv",
+        _bytes(b'url,caption\nu,"a dog\nv,"a cat\nw,c\n'),
+        "quotation mark .* line 3",
+    ),
+    "unclosed quote in gz": (
+        "list.csv.gz",
+        _bytes(gzip.compress(b'url,caption\nu,"a dog\nv,b\n')),
+        "quotation mark",
+    ),
     "no column": ("list.csv", _bytes(b"url,text\nu,c\n"), "no column 'caption'; it has: url, text"),
     "a name twice": (
         "list.csv",
@@ -194,3 +205,28 @@ def test_a_uid_of_another_form_is_told(uid: str, tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "list.parquet")
     with pytest.raises(BadInputError, match="32 hex digits"):
         _read(tmp_path / "list.parquet", uid="uid")
+
+
+def test_captions_that_look_like_dates_are_read_as_they_stand(tmp_path: Path) -> None:
+    captions = ["2024-05-01", "2024-05-01T12:00:00Z", "2024-05-01 12:00"]
+    lines = [json.dumps({"url": f"u{n}", "caption": text}) for n, text in enumerate(captions)]
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    table = read_list(InputPolicy(list=tmp_path / "list.jsonl"))
+    assert table["caption"].to_pylist() == captions
+
+
+def test_in_csv_a_quote_inside_a_field_is_a_character(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text('url,caption\nu,a 5" pipe\nv,"two\nlines"\n')
+    assert _read(tmp_path / "list.csv") == [("u", 'a 5" pipe'), ("v", "two\nlines")]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+def test_a_caption_of_two_megabytes_is_read(kind: str, tmp_path: Path) -> None:
+    long = "a dog " * 350_000
+    lines = {
+        "csv": f"url,caption\nu,{long}\n",
+        "tsv": f"url\tcaption\nu\t{long}\n",
+        "jsonl": json.dumps({"url": "u", "caption": long}),
+    }
+    (tmp_path / f"list.{kind}").write_text(lines[kind])
+    assert _read(tmp_path / f"list.{kind}") == [("u", long)]

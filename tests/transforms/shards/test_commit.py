@@ -137,7 +137,8 @@ def _one_winner(folder: Path) -> None:
     assert _visible(folder) == {"unit.json", "one.txt", "two.txt"}
 
 
-# Dies in the commit, just before its N-th rename: 0 data, 1 data, 2 the manifest.
+# Dies in the commit, just before its N-th rename (0 data, 1 data, 2 the manifest), or for -N just
+# after the N-th is done.
 DIE = """
 import os, sys
 from pathlib import Path
@@ -148,6 +149,8 @@ def replace(source, target):
         os._exit(9)
     renames.append(target)
     real(source, target)
+    if len(renames) == -int(sys.argv[2]):
+        os._exit(9)
 os.replace = replace
 with commit.Draft(Path(sys.argv[1]) / "unit.json") as draft:
     draft.path("one.txt").write_text("killed")
@@ -172,8 +175,8 @@ def test_killed_in_the_commit_it_is_not_committed_and_a_retry_is(
 
 
 def test_killed_after_the_manifest_it_is_committed(tmp_path: Path) -> None:
-    died = subprocess.run([sys.executable, "-c", DIE, str(tmp_path), "3"], check=False)
-    assert died.returncode == 0
+    died = subprocess.run([sys.executable, "-c", DIE, str(tmp_path), "-3"], check=False)
+    assert died.returncode == 9
     assert committed(tmp_path / "unit.json") is not None
 
 
@@ -223,7 +226,12 @@ def test_sweep_takes_what_killed_writers_left_and_nothing_else(tmp_path: Path) -
     _write(tmp_path / ".commits" / "unit.json", "hello")
     left = Draft(tmp_path / ".commits" / "other.json").path("data.txt")
     left.write_text("half")
+    theirs = [tmp_path / ".theirs.part", tmp_path / ".a.b" / ".x.part"]
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("somebody else's")
     sweep(tmp_path)
     assert not left.exists()
+    assert all(path.exists() for path in theirs)
     assert _visible(tmp_path / ".commits") == {"unit.json", "data.txt"}
     assert json.loads((tmp_path / ".commits" / "unit.json").read_text())["rows"] == 5

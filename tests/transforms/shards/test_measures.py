@@ -6,7 +6,13 @@ import pytest
 
 from schemas.errors import RunFailedError
 from transforms.shards.commit import Draft
-from transforms.shards.measures import measure_parts, newcomers, part_manifest, read_measure
+from transforms.shards.measures import (
+    free_part,
+    measure_parts,
+    newcomers,
+    part_manifest,
+    read_measure,
+)
 
 
 def _commit_part(measure: Path, shard: int, part: int, **scores: float) -> None:
@@ -41,8 +47,27 @@ def test_newcomers_are_the_rows_that_no_part_holds(tmp_path: Path) -> None:
     assert newcomers(rows.slice(0, 0), tmp_path, 0).num_rows == 0
 
 
-def test_an_unreadable_part_is_named(tmp_path: Path) -> None:
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     _commit_part(tmp_path, 3, 0, a=1.0)
     (tmp_path / "00003-0.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(RunFailedError, match=r"delete the files 00003-\* there and run again"):
+    with pytest.raises(RunFailedError, match=r"00003-0\.parquet .*delete it and run again"):
         read_measure(tmp_path, 3)
+
+
+def test_a_part_of_other_values_is_not_believed(tmp_path: Path) -> None:
+    _commit_part(tmp_path, 3, 0, a=1.0)
+    pq.write_table(pa.table({"uid": ["a"], "score": [0.5]}), tmp_path / "00003-0.parquet")
+    with pytest.raises(RunFailedError, match="other bytes than when it was committed"):
+        read_measure(tmp_path, 3)
+
+
+def test_a_part_that_was_deleted_is_the_next_to_be_made(tmp_path: Path) -> None:
+    for part in range(3):
+        _commit_part(tmp_path, 0, part, **{f"u{part}": float(part)})
+    assert free_part(tmp_path, 0).name == "00000-3.json"
+    (tmp_path / "00000-1.parquet").unlink()
+    assert free_part(tmp_path, 0).name == "00000-1.json"
+    rows = pa.table({"uid": ["u0", "u1", "u2"]})
+    assert newcomers(rows, tmp_path, 0)["uid"].to_pylist() == ["u1"]
+    _commit_part(tmp_path, 0, 1, u1=1.0)
+    assert newcomers(rows, tmp_path, 0).num_rows == 0

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import CorruptPoolError
+from schemas.errors import CorruptPoolError, RunFailedError
 from schemas.pair import POOL_SCHEMA
 from transforms.shards.pool import PoolImages, read_pool
 
@@ -26,6 +26,8 @@ def test_a_shard_without_its_manifest_is_not_read(draw_pool, tmp_path: Path) -> 
     (tmp_path / "00000_stats.json").unlink()
     with pytest.raises(CorruptPoolError, match="not committed"):
         PoolImages(tmp_path, 0)
+    with pytest.raises(RunFailedError, match="not committed"):
+        read_pool(tmp_path, 0)
 
 
 def test_a_damaged_shard_is_named(draw_pool, tmp_path: Path) -> None:
@@ -34,5 +36,5 @@ def test_a_damaged_shard_is_named(draw_pool, tmp_path: Path) -> None:
     with pytest.raises(CorruptPoolError, match=r"00000\.tar"):
         PoolImages(tmp_path, 0)
     os.truncate(tmp_path / "00000.parquet", 100)
-    with pytest.raises(CorruptPoolError, match=r"00000\.parquet .* run again"):
+    with pytest.raises(RunFailedError, match=r"00000\.parquet .* run again"):
         read_pool(tmp_path, 0)

@@ -75,6 +75,8 @@ def _misbehave(how: str, run: Path) -> None:
             _freeze()
         case "slow":
             time.sleep(600)
+        case "long":
+            time.sleep(8)
 
 
 def _freeze() -> None:

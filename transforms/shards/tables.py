@@ -1,0 +1,30 @@
+"""Read the tables of committed units, and only as they were committed."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import RunFailedError
+from transforms.shards.commit import read_manifest
+
+
+def read_committed(manifest: Path, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """The parquet file `name` beside the manifest that vouches for it.
+
+    Raises: RunFailedError: the unit is not committed, or the file's bytes are not those that were.
+    """
+    path, facts = manifest.parent / name, read_manifest(manifest)
+    if facts is None or name not in facts["files"]:
+        raise RunFailedError(f"{path} is not committed: run again to make it.")
+    try:
+        with pa.memory_map(str(path)) as file:
+            data = file.read_buffer()
+            if hashlib.sha256(data).hexdigest() == facts["files"][name]["sha256"]:
+                return pq.read_table(pa.BufferReader(data), columns=columns)
+            why = "it has other bytes than when it was committed"
+    except (pa.ArrowException, OSError) as err:
+        why = str(err).partition("\n")[0]
+    raise RunFailedError(f"{path} cannot be read ({why}): delete it and run again to make it anew.")
