@@ -30,7 +30,7 @@ bench-%: $(VENV)/.dev
 	$(BIN)/python -m pipelines.bench.$*
 
 # After an upgrade: pin what is installed now.
-constraints: $(VENV)/.dev
+constraints: $(VENV)/.dev $(VENV)/.pocket
 	echo "# Pins of everything that is installed by the Makefile; made by 'make constraints'." > constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable --exclude setuptools --exclude pip >> constraints.txt
 

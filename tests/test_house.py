@@ -12,6 +12,8 @@ import pytest
 
 from pipelines import owners
 from schemas.errors import BadInputError
+from schemas.outcome import Reason
+from schemas.pair import Failure
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("schemas", "transforms", "pipelines")  # each may import itself and those before it
@@ -62,6 +64,11 @@ def test_the_command_starts_without_beam_and_torch() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_names_every_reason() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [word for word in (*Reason, *Failure) if f"`{word.value}`" not in text] == []
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from pipelines.pocket.model import MODEL_DIR
+from pipelines.pocket.settings import Settings
 from schemas.errors import PairmillError
 
+DEFAULT = Settings()
 app = typer.Typer(help="Train and evaluate the pocket CLIP.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
@@ -29,25 +31,26 @@ def train(
     cache: Annotated[Path, typer.Option(help="Where the views of photographs are kept.")] = Path(
         "build/pocket"
     ),
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the image tower.")] = 2400,
-    text_epochs: Annotated[int, typer.Option(min=1, help="Epochs of the text tower.")] = 20,
-    views: Annotated[int, typer.Option(min=1, help="Views of each photograph.")] = 7,
-    photos: Annotated[int, typer.Option(min=4, help="Photographs in a batch.")] = 128,
-    scenes: Annotated[int, typer.Option(min=2, help="Drawn scenes in a batch.")] = 32,
-    drawn: Annotated[int, typer.Option(min=2, help="Scenes to draw.")] = 12_000,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
-    rate: Annotated[float, typer.Option(help="Learning rate of the image tower.")] = 1.2e-3,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the image tower.")] = DEFAULT.steps,
+    text_epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of the text tower.")
+    ] = DEFAULT.text_epochs,
+    views: Annotated[int, typer.Option(min=1, help="Views of each photograph.")] = DEFAULT.views,
+    photos: Annotated[int, typer.Option(min=4, help="Photographs in a batch.")] = DEFAULT.photos,
+    scenes: Annotated[int, typer.Option(min=2, help="Drawn scenes in a batch.")] = DEFAULT.scenes,
+    drawn: Annotated[int, typer.Option(min=2, help="Scenes to draw.")] = DEFAULT.drawn,
+    threads: Annotated[int, typer.Option(min=1)] = DEFAULT.threads,
+    rate: Annotated[float, typer.Option(help="Learning rate of the image tower.")] = DEFAULT.rate,
     blend: Annotated[
         float, typer.Option(min=0, max=0.5, help="Up to what share photographs are mixed.")
-    ] = 0.0,
+    ] = DEFAULT.blend,
     start: Annotated[
         Path | None, typer.Option(help="Go on from this model, made by the same shards and seed.")
     ] = None,
-    seed: int = 0,
+    seed: int = DEFAULT.seed,
     as_json: Json = False,
 ) -> None:
     """Train the pocket CLIP on shards that Pairmill built, and on drawn scenes."""
-    from pipelines.pocket.train import Settings
     from pipelines.pocket.train import train as run
 
     settings = Settings(

@@ -25,9 +25,9 @@ photographs of people, dogs and sport, and drawn scenes of two coloured shapes.
 - **Taught by** three ImageNet MobileNets (Apache-2.0): a head over their features and the text
   tower learn the photographs' captions, then the image tower learns to copy the head on many views
   of each photograph. No weights of theirs are in this model.
-- **Training took** {minutes:.0f} minutes, cached views of the teacher's not counted:
-  `python -m pipelines.pocket train --shards SHARDS`, with the settings below. Where `start` names
-  a model, that one was trained first, and this one goes on from it.
+- **Training took** {minutes:.0f} minutes with the settings in the last line, cached views of the
+  teacher's not counted: `python -m pipelines.pocket train --shards SHARDS`. Where `start` names a
+  model, that one was trained before, with the settings one line further up.
 - **How good it is** is computed, not written down: `python -m pipelines.pocket evaluate`.
 - **Licence**: Apache-2.0 for the weights and code. The photographs are their owners', for research
   and education only; none are in this repository.

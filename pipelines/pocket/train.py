@@ -15,6 +15,7 @@ from pipelines.pocket.card import write_card
 from pipelines.pocket.drawn import Drawn, captions_of_scenes, draw_scenes
 from pipelines.pocket.model import CONTEXT_LENGTH, VOCAB_SIZE, build_model, save_model
 from pipelines.pocket.photos import Photo, is_dev, read_photos
+from pipelines.pocket.settings import Settings
 from pipelines.pocket.student import fit_student
 from pipelines.pocket.teacher import Teacher
 from pipelines.pocket.text import Lessons, encode_captions, fit_text
@@ -23,22 +24,6 @@ from pipelines.pocket.views import View, teach
 from schemas.errors import BadInputError
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a training run depends on, besides its shards and its teacher."""
-
-    views: int = 7  # of each photograph
-    text_epochs: int = 20
-    steps: int = 2400  # of the student
-    photos: int = 128  # in a batch
-    scenes: int = 32  # in a batch
-    drawn: int = 12_000  # scenes to draw
-    rate: float = 1.2e-3  # of the image tower
-    blend: float = 0.0  # up to what share photographs without captions show another
-    seed: int = 0
-    threads: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
+from schemas.outcome import Reason
 from transforms.decide.rule import SingleRowRule, Verdict
 
 
@@ -27,8 +28,10 @@ class CaptionRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
             return f"{words[i]} words and {chars[i]} characters, {limits} wanted"
 
         return [
-            Verdict(reason="empty_caption", dropped=chars == 0, detail=lambda i: "no characters"),
-            Verdict(reason="short_caption", dropped=short, detail=too_short),
+            Verdict(
+                reason=Reason.EMPTY_CAPTION, dropped=chars == 0, detail=lambda i: "no characters"
+            ),
+            Verdict(reason=Reason.SHORT_CAPTION, dropped=short, detail=too_short),
         ]
 
 
@@ -41,7 +44,7 @@ class ShorterSideRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
         shorter_px, _ = _sides_px(rows)
         return [
             Verdict(
-                reason="small_image",
+                reason=Reason.SMALL_IMAGE,
                 dropped=shorter_px < self.at_least_px,
                 detail=lambda i: f"shorter side {shorter_px[i]} px, limit {self.at_least_px} px",
             )
@@ -58,7 +61,7 @@ class AspectRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
         aspect = longer_px / shorter_px
         return [
             Verdict(
-                reason="extreme_aspect",
+                reason=Reason.EXTREME_ASPECT,
                 dropped=aspect > self.at_most,
                 detail=lambda i: f"aspect {aspect[i]:.3f}, limit {self.at_most:g}",
             )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.outcome import Stage
+from schemas.outcome import Reason, Stage
 
 Mask = npt.NDArray[np.bool_]
 
@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 class Verdict:
     """What a rule drops among the rows it was shown, and why."""
 
-    reason: str
+    reason: Reason
     dropped: Mask  # (rows,)
     detail: Callable[[int], str]  # for the number of a dropped row: the value and the limit
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from schemas.errors import RunFailedError
 from schemas.layout import OUTCOME_FILE, outcome_manifest, shard_name
-from schemas.outcome import LEDGER_SCHEMA, Stage
+from schemas.outcome import LEDGER_SCHEMA, Reason, Stage
 from transforms.decide.rule import Mask, Rule, Verdict
 from transforms.shards.measures import read_measure
 from transforms.shards.pool import read_pool
@@ -89,7 +89,7 @@ def _arrive(rows: pa.Table) -> Screened:
     failures, errors = rows["failure"].to_pylist(), rows["error_message"].to_pylist()
     for i, repeated in enumerate(rows["repeated"].to_pylist()):
         if repeated:
-            screened.drop(i, Stage.READ, "repeated_row", "an earlier row has the same uid")
+            screened.drop(i, Stage.READ, Reason.REPEATED_ROW, "an earlier row has the same uid")
         elif failures[i] is not None:
             screened.drop(i, Stage.FETCH, failures[i], errors[i] or "")
     return screened

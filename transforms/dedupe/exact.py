@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
-from schemas.outcome import Stage
+from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Verdict
 
 
@@ -52,4 +52,4 @@ class ExactDuplicateRule(BaseModel, extra="forbid", frozen=True):
             return f"same bytes as row {found['keeper_row']}, {found['keeper_uid']}"
 
         dropped = np.isin(numbers, doubles.index.to_numpy())
-        return [Verdict(reason="exact_duplicate", dropped=dropped, detail=keeper)]
+        return [Verdict(reason=Reason.EXACT_DUPLICATE, dropped=dropped, detail=keeper)]

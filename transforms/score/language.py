@@ -9,6 +9,7 @@ from langdetect import DetectorFactory, LangDetectException
 from langdetect.detector_factory import PROFILES_DIRECTORY
 from pydantic import BaseModel, Field, field_validator
 
+from schemas.outcome import Reason
 from transforms.decide.rule import SingleRowRule, Verdict
 
 LANGUAGE = "language"
@@ -53,7 +54,7 @@ class LanguageRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
             limit = f"{'+'.join(self.keep)} {wanted[i]:.3f}, limit {self.at_least:g}"
             return f"{code} {probability:.3f}; {limit}"
 
-        return [Verdict(reason="other_language", dropped=wanted < self.at_least, detail=told)]
+        return [Verdict(reason=Reason.OTHER_LANGUAGE, dropped=wanted < self.at_least, detail=told)]
 
 
 def measure_languages(captions: list[str]) -> pa.Array:

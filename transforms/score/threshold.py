@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, Field, model_validator
 
-from schemas.outcome import Stage
+from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Verdict
 
 
@@ -58,7 +58,7 @@ class ClipScoreRule(BaseModel, extra="forbid", frozen=True):
         scores = rows["score"].to_numpy().astype(np.float64)
         return [
             Verdict(
-                reason="low_clip_score",
+                reason=Reason.LOW_CLIP_SCORE,
                 dropped=~(scores >= limit),  # NaN is no score to keep a pair for
                 detail=lambda i: f"{self.measure} {scores[i]:.4f}, limit {limit:.4f}",
             )
