@@ -1,7 +1,11 @@
 """Rules over what a pool row says of itself: caption, sides, aspect."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, Field
 
 from schemas.outcome import Reason
@@ -18,9 +22,7 @@ class CaptionRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
     min_chars: int = Field(default=1, ge=1, description="Fewest characters of a caption, stripped.")
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
-        captions = [caption.strip() for caption in rows["caption"].to_pylist()]
-        words = np.array([len(caption.split()) for caption in captions], dtype=np.int64)
-        chars = np.array([len(caption) for caption in captions], dtype=np.int64)
+        words, chars = count_words_and_chars(rows["caption"])
         short = (chars > 0) & ((words < self.min_words) | (chars < self.min_chars))
 
         def too_short(i: int) -> str:
@@ -33,6 +35,16 @@ class CaptionRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
             ),
             Verdict(reason=Reason.SHORT_CAPTION, dropped=short, detail=too_short),
         ]
+
+
+def count_words_and_chars(
+    captions: pa.ChunkedArray,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(rows,) twice: what len(c.split()) and len(c.strip()) give in Python, a thousand a ms."""
+    stripped = pc.utf8_trim_whitespace(captions)
+    words = pc.list_value_length(pc.utf8_split_whitespace(stripped)).to_numpy().astype(np.int64)
+    chars = pc.utf8_length(stripped).to_numpy().astype(np.int64)
+    return np.where(chars > 0, words, 0), chars
 
 
 class ShorterSideRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):

@@ -5,20 +5,23 @@ screen can be done again at any time, on any worker, and ends the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from schemas.errors import RunFailedError
 from schemas.layout import OUTCOME_FILE, outcome_manifest, shard_name
 from schemas.outcome import LEDGER_SCHEMA, Reason, Stage
-from transforms.decide.rule import Mask, Rule, Verdict
+from transforms.decide.rule import Mask, Rule
 from transforms.shards.measures import read_measure
 from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
+
+Places = npt.NDArray[np.intp]  # positions among a shard's rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +33,20 @@ class Step:
     outcome: Path | None  # RUN/outcomes/NAME/FINGERPRINT
 
 
-@dataclass(slots=True)
 class Screened:
     """A shard's rows and how far each came."""
 
-    rows: pa.Table  # POOL_SCHEMA
-    kept: Mask
-    stage: list[str | None] = field(default_factory=list)
-    reason: list[str | None] = field(default_factory=list)
-    detail: list[str | None] = field(default_factory=list)
+    def __init__(self, rows: pa.Table) -> None:
+        self.rows = rows  # POOL_SCHEMA, or those of its columns that the rules read
+        self.kept: Mask = np.ones(rows.num_rows, dtype=np.bool_)
+        # (rows,) each, of str; None where kept
+        self.stage, self.reason, self.detail = np.full((3, rows.num_rows), None, dtype=object)
 
-    def drop(self, index: int, stage: Stage, reason: str, detail: str) -> None:
-        self.kept[index] = False
-        self.stage[index], self.reason[index] = stage.value, reason
-        self.detail[index] = detail
+    def drop(self, places: Places, stage: Stage, reason: str, details: Sequence[str]) -> None:
+        """End the rows at `places`, all of which are still kept."""
+        self.kept[places] = False
+        self.stage[places], self.reason[places] = stage.value, str(reason)
+        self.detail[places] = details
 
     def kept_rows(self) -> pa.Table:
         return self.rows.filter(pa.array(self.kept))
@@ -63,7 +66,7 @@ class Screened:
 
 def screen(pool: Path, shard: int, steps: Sequence[Step]) -> Screened:
     """Rows of a pool shard after `steps`: the pool's own failures come first."""
-    screened = _arrive(read_pool(pool, shard))
+    screened = arrive(read_pool(pool, shard))
     for step in steps:
         _apply(step, shard, screened)
     return screened
@@ -77,38 +80,35 @@ def gather(
     return rule.gather(_with_measure(rows, measure, shard))
 
 
-def _arrive(rows: pa.Table) -> Screened:
-    count = rows.num_rows
-    screened = Screened(
-        rows=rows,
-        kept=np.ones(count, dtype=np.bool_),
-        stage=[None] * count,
-        reason=[None] * count,
-        detail=[None] * count,
-    )
-    failures, errors = rows["failure"].to_pylist(), rows["error_message"].to_pylist()
-    for i, repeated in enumerate(rows["repeated"].to_pylist()):
-        if repeated:
-            screened.drop(i, Stage.READ, Reason.REPEATED_ROW, "an earlier row has the same uid")
-        elif failures[i] is not None:
-            screened.drop(i, Stage.FETCH, failures[i], errors[i] or "")
+def arrive(rows: pa.Table) -> Screened:
+    """Rows as they come from the pool, with its own failures as the first drops."""
+    screened = Screened(rows)
+    repeated = np.flatnonzero(rows["repeated"].to_numpy())
+    told = ["an earlier row has the same uid"] * len(repeated)
+    screened.drop(repeated, Stage.READ, Reason.REPEATED_ROW, told)
+    failures = rows["failure"].to_numpy()
+    for failure in dict.fromkeys(failures[screened.kept & ~pd.isna(failures)]):
+        places = np.flatnonzero(screened.kept & (failures == failure))
+        errors = rows["error_message"].take(places).to_pylist()
+        screened.drop(places, Stage.FETCH, failure, [error or "" for error in errors])
     return screened
 
 
 def _apply(step: Step, shard: int, screened: Screened) -> None:
+    if screened.kept.any():
+        rows = _with_measure(screened.kept_rows(), step.measure, shard)
+        carry_out(step.rule, rows, _outcome(step), screened)
+
+
+def carry_out(rule: Rule, rows: pa.Table, outcome: pa.Table | None, screened: Screened) -> None:
+    """Drop what the rule drops of `rows`, which are those still kept, in their order.
+
+    A row that two verdicts of the rule name ends with the first."""
     places = np.flatnonzero(screened.kept)
-    if not len(places):
-        return
-    rows = _with_measure(screened.kept_rows(), step.measure, shard)
-    for verdict in step.rule.judge(rows, _outcome(step)):
-        _carry_out(step.rule.stage, verdict, places, screened)
-
-
-def _carry_out(stage: Stage, verdict: Verdict, places: np.ndarray, screened: Screened) -> None:
-    """A row that two verdicts of one rule name ends with the first."""
-    for i in np.flatnonzero(verdict.dropped):
-        if screened.kept[places[i]]:
-            screened.drop(int(places[i]), stage, verdict.reason, verdict.detail(int(i)))
+    for verdict in rule.judge(rows, outcome):
+        fallen = np.flatnonzero(verdict.dropped & screened.kept[places])
+        details = [verdict.detail(i) for i in fallen.tolist()]
+        screened.drop(places[fallen], rule.stage, verdict.reason, details)
 
 
 def _outcome(step: Step) -> pa.Table | None:

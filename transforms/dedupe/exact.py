@@ -44,12 +44,13 @@ class ExactDuplicateRule(BaseModel, extra="forbid", frozen=True):
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         assert outcome is not None
-        doubles = outcome.to_pandas().set_index("row")
-        numbers = rows["row"].to_numpy()
+        doubles, numbers = outcome["row"].to_numpy(), rows["row"].to_numpy()
+        keeper_rows, keeper_uids = outcome["keeper_row"].to_numpy(), outcome["keeper_uid"]
+        places = np.searchsorted(doubles, numbers)  # settle leaves them sorted by row
 
         def keeper(i: int) -> str:
-            found = doubles.loc[numbers[i]]
-            return f"same bytes as row {found['keeper_row']}, {found['keeper_uid']}"
+            place = int(places[i])
+            return f"same bytes as row {keeper_rows[place]}, {keeper_uids[place].as_py()}"
 
-        dropped = np.isin(numbers, doubles.index.to_numpy())
+        dropped = np.isin(numbers, doubles)
         return [Verdict(reason=Reason.EXACT_DUPLICATE, dropped=dropped, detail=keeper)]

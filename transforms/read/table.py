@@ -1,4 +1,6 @@
 """Read a list of URLs and captions, whatever its format, and say clearly why it cannot be read."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
 
 import csv
 import gzip
@@ -113,8 +115,8 @@ def _read_csv(path: Path, policy: InputPolicy, delimiter: str) -> pa.Table:
 
 
 def _has_line_ends(table: pa.Table) -> bool:
-    found = (pc.match_substring_regex(column, "[\r\n]") for column in table.columns)  # pyright: ignore
-    return any(pc.any(column).as_py() for column in found)  # pyright: ignore
+    found = (pc.match_substring_regex(column, "[\r\n]") for column in table.columns)
+    return any(pc.any(column).as_py() for column in found)
 
 
 def _check_quotes(path: Path) -> None:

@@ -1,10 +1,13 @@
 """Which language a caption is written in, by langdetect, and the rule that keeps some of them."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
 
 import functools
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from langdetect import DetectorFactory, LangDetectException
 from langdetect.detector_factory import PROFILES_DIRECTORY
 from pydantic import BaseModel, Field, field_validator
@@ -44,13 +47,20 @@ class LanguageRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
         return LANGUAGE
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
-        guesses = rows["languages"].to_pylist()
-        wanted = np.array(
-            [sum(dict(guess).get(code, 0.0) for code in self.keep) for guess in guesses]
+        guesses = rows["languages"].combine_chunks()
+        begins, ends = guesses.offsets.to_numpy()[:-1], guesses.offsets.to_numpy()[1:]
+        codes, probabilities = guesses.keys, guesses.items.to_numpy().astype(np.float64)
+        is_wanted = pc.is_in(codes, pa.array(self.keep)).to_numpy(zero_copy_only=False)
+        owners = np.repeat(np.arange(len(guesses)), ends - begins)
+        these = slice(begins[0], ends[-1]) if len(guesses) else slice(0)
+        wanted = np.bincount(
+            owners, np.where(is_wanted, probabilities, 0.0)[these], minlength=len(guesses)
         )
 
         def told(i: int) -> str:
-            code, probability = guesses[i][0] if guesses[i] else (NO_LANGUAGE, 1.0)
+            code, probability = NO_LANGUAGE, 1.0
+            if begins[i] < ends[i]:
+                code, probability = codes[begins[i]].as_py(), probabilities[begins[i]]
             limit = f"{'+'.join(self.keep)} {wanted[i]:.3f}, limit {self.at_least:g}"
             return f"{code} {probability:.3f}; {limit}"
 

@@ -2,9 +2,16 @@
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from transforms.decide.basic import AspectRule, CaptionRule, ShorterSideRule
+from transforms.decide.basic import (
+    AspectRule,
+    CaptionRule,
+    ShorterSideRule,
+    count_words_and_chars,
+)
 from transforms.decide.rule import Rule
 
 
@@ -92,3 +99,20 @@ def test_a_single_rows_rule_gathers_nothing() -> None:
     for method in (rule.gather, rule.settle):
         with pytest.raises(TypeError, match="CaptionRule"):
             method(pa.table({}))
+
+
+@given(
+    st.lists(
+        st.text(
+            alphabet=st.one_of(
+                st.sampled_from(" \t\n\x0b\x1c\x1f\x85\xa0\u200b\u2028\u3000é狗a"),
+                st.characters(codec="utf-8"),
+            )
+        ),
+        min_size=1,
+    )
+)
+def test_words_and_characters_are_counted_as_python_counts_them(captions: list[str]) -> None:
+    words, chars = count_words_and_chars(pa.chunked_array([pa.array(captions, pa.string())]))
+    assert words.tolist() == [len(caption.split()) for caption in captions]
+    assert chars.tolist() == [len(caption.strip()) for caption in captions]

@@ -48,7 +48,7 @@ def test_a_settled_outcome_drops_the_later_row(draw_pool, tmp_path: Path) -> Non
     steps = [_step(tmp_path)]
     assert screen(tmp_path / "pool", 1, steps).kept.tolist() == [True]
     dropped = screen(tmp_path / "pool", 0, steps)
-    assert dropped.reason == ["exact_duplicate", "gone"]
+    assert dropped.reason.tolist() == ["exact_duplicate", "gone"]
     assert (dropped.detail[0] or "").startswith("same bytes as row 2, ")
 
 
