@@ -118,6 +118,27 @@ def demo(
 
 
 @app.command()
+def decide(
+    run: Annotated[Path, typer.Argument(help="A RUN folder with a finished pool.")],
+    recipe: Annotated[Path, typer.Argument(help="The recipe whose rules decide.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Decide anew over what was fetched and measured: in seconds, without Beam."""
+    from pipelines.decide import decide as decide_run
+    from pipelines.recipe import load_recipe
+
+    report = decide_run(run, load_recipe(recipe))
+    _print(report, as_json)
+    if report.unmeasured:
+        print(
+            f"{report.unmeasured:,} rows lack a measure that a rule needs: pairmill run {recipe}"
+            f" --out {run} measures just those.",
+            file=sys.stderr,
+        )
+
+
+@app.command()
 def why(
     run: Annotated[Path, typer.Argument(help="A RUN folder.")],
     what: Annotated[str, typer.Argument(help="A uid, or a URL.", metavar="UID-or-URL")],

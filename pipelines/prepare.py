@@ -21,6 +21,8 @@ from transforms.read.rows import cut_by_image, make_uids, number_rows
 from transforms.read.table import check_uids, list_files, read_list
 from transforms.shards.commit import Draft, committed, sweep, write_atomically
 
+Settings = dict[str, Any]
+
 
 def prepare(recipe: Recipe, run: Path) -> Job:
     """Make RUN ready for the graph and return the job. Call it under the run's lock.
@@ -81,12 +83,21 @@ def _check_identity(layout: Layout, identity: dict[str, Any]) -> None:
             " another --out, or restore the list."
         )
     for part in ("input", "fetch"):
-        if before[part] != identity[part]:
-            raise BadInputError(
-                f"The pool in {layout.run} was made with other {part} settings"
-                f" ({_difference(before[part], identity[part])}): run this recipe with another"
-                " --out, or restore them."
-            )
+        _check_settings(layout, part, before[part], identity[part])
+
+
+def check_fetch_settings(layout: Layout, recipe: Recipe) -> None:
+    """Raises: BadInputError: the pool in RUN was fetched with other settings than the recipe's."""
+    before = _read_identity(layout.identity)["fetch"]
+    _check_settings(layout, "fetch", before, recipe.fetch.identity() if before else before)
+
+
+def _check_settings(layout: Layout, part: str, before: Settings, now: Settings) -> None:
+    if before != now:
+        raise BadInputError(
+            f"The pool in {layout.run} was made with other {part} settings"
+            f" ({_difference(before, now)}): run this recipe with another --out, or restore them."
+        )
 
 
 def _read_identity(path: Path) -> dict[str, Any]:
@@ -99,7 +110,7 @@ def _read_identity(path: Path) -> dict[str, Any]:
     raise BadInputError(f"{path} is damaged: take another --out.")
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+def _difference(before: Settings, now: Settings) -> str:
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return ", ".join(f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in changed)
 

@@ -42,6 +42,8 @@ def print_report(report: RunReport, console: Console) -> None:
     console.print(_funnel_table(report))
     if report.planted is not None and report.good is not None:
         console.print(_planted_table(report))
+    if report.decision is not None:
+        console.print(f"decision: {report.decision}", soft_wrap=True, highlight=False, markup=False)
     for name, folder in report.corpora.items():
         console.print(f"corpus {name}: {folder}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"run: {report.run}", soft_wrap=True, highlight=False, markup=False)

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     OTHER_LANGUAGE = "other_language"
     EXACT_DUPLICATE = "exact_duplicate"
     LOW_CLIP_SCORE = "low_clip_score"
+    UNMEASURED = "unmeasured"  # `decide` only: a rule's measure is not there yet
 
 
 LEDGER_SCHEMA = pa.schema(

@@ -34,5 +34,9 @@ class RunReport(BaseModel, extra="forbid"):
     stage_images: dict[str, int] = Field(
         description="{stage: images that went through it}, summed from committed units."
     )
+    decision: str | None = Field(default=None, description="Its folder. Only from `decide`.")
+    unmeasured: int | None = Field(
+        default=None, description="Rows that lack a measure a rule needs. Only from `decide`."
+    )
     planted: dict[str, Planted] | None = Field(default=None, description="Only from the demo.")
     good: Good | None = Field(default=None, description="Only from the demo.")

@@ -1,7 +1,7 @@
 """The rows and the recipe of a run so small that one can tell its every outcome by hand."""
 
 from pipelines.job import Job
-from transforms.decide.stage import write_ledger
+from transforms.decide.stage import commit_ledger
 from transforms.score.stage import measure_part_languages, measure_shard
 
 LONG = "a brown dog runs over the green grass in the park"
@@ -30,4 +30,4 @@ def screen_all(job: Job) -> None:
         for step in job.steps[1:]:
             assert step.measure is not None
             measure_shard(shard, job.run, step.measure, job.steps[:1], measure_part_languages)
-        write_ledger(shard, job.run, job.decision, job.steps)
+        commit_ledger(shard, job.run, job.decision, job.steps)

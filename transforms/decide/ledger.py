@@ -49,6 +49,13 @@ def kept_texts(screened: Screened, shard: int, steps: Sequence[Step]) -> pa.Tabl
     return pa.table(columns, schema=TEXTS_SCHEMA)
 
 
+def write_ledger(screened: Screened, shard: int, steps: Sequence[Step], draft: Draft) -> None:
+    """A shard's ledger, and the references to what it keeps, into a draft."""
+    pq.write_table(screened.ledger(), draft.path(f"{shard_name(shard)}.parquet"))
+    kept = kept_texts(screened, shard, steps)
+    pq.write_table(kept, draft.path(f"{shard_name(shard)}.kept.parquet"))
+
+
 def write_decision(
     decision: Path, shards: Iterable[int], steps: Sequence[Step], draft: Draft
 ) -> None:

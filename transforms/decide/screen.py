@@ -118,10 +118,15 @@ def _outcome(step: Step) -> pa.Table | None:
 
 
 def _with_measure(rows: pa.Table, measure: Path | None, shard: int) -> pa.Table:
-    """Rows with the columns of a measure beside them; every row must have been measured."""
     if measure is None:
         return rows
-    values = read_measure(measure, shard)
+    return join_measure(rows, read_measure(measure, shard), measure, shard)
+
+
+def join_measure(rows: pa.Table, values: pa.Table, measure: Path, shard: int) -> pa.Table:
+    """Rows with the columns of a measure beside them.
+
+    Raises: RunFailedError: a row was not measured."""
     places = pd.Index(values["uid"].to_pylist()).get_indexer(rows["uid"].to_pylist())
     if (places < 0).any():
         raise RunFailedError(

@@ -17,7 +17,7 @@ from schemas.layout import (
     outcome_manifest,
     shard_name,
 )
-from transforms.decide.ledger import kept_texts, write_decision
+from transforms.decide.ledger import write_decision, write_ledger
 from transforms.decide.screen import Step, gather, screen
 from transforms.shards.commit import Draft, committed
 from transforms.shards.work import at_work
@@ -58,7 +58,7 @@ class Decide(beam.PTransform):
 
     def expand(self, input_or_inputs):
         where = (self.run, self.decision, self.steps)
-        ledgers = input_or_inputs | "ledger" >> beam.Map(write_ledger, *where)
+        ledgers = input_or_inputs | "ledger" >> beam.Map(commit_ledger, *where)
         return (
             input_or_inputs.pipeline
             | beam.Create([None])
@@ -90,15 +90,12 @@ def settle(_: None, run: Path, step: Step, gathered: Iterable[Gathered]) -> bool
     return True
 
 
-def write_ledger(shard: int, run: Path, decision: Path, steps: Sequence[Step]) -> int:
+def commit_ledger(shard: int, run: Path, decision: Path, steps: Sequence[Step]) -> int:
     """Commit a shard's ledger and the references to what it keeps. Returns the shard."""
     manifest = ledger_manifest(decision, shard)
     if committed(manifest) is None:
         with at_work(run, "decide", shard_name(shard)) as work, Draft(manifest) as draft:
-            screened = screen(Layout(run).pool, shard, steps)
-            pq.write_table(screened.ledger(), draft.path(f"{shard_name(shard)}.parquet"))
-            kept = kept_texts(screened, shard, steps)
-            pq.write_table(kept, draft.path(f"{shard_name(shard)}.kept.parquet"))
+            write_ledger(screen(Layout(run).pool, shard, steps), shard, steps, draft)
             draft.facts["seconds"] = work.seconds
     return shard
 

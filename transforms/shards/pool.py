@@ -1,6 +1,7 @@
 """Read a committed pool shard: its rows, and its images by reference."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,11 +17,13 @@ from transforms.shards.tar import Span, index_tar, read_span
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 
 
-def read_pool(pool: Path, shard: int) -> pa.Table:
-    """The rows of a pool shard (POOL_SCHEMA), in its order.
+def read_pool(pool: Path, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a pool shard (POOL_SCHEMA, or some of its columns), in its order.
 
     Raises: RunFailedError: not committed, or its parquet has other bytes than it had then."""
-    return read_committed(pool_manifest(pool, shard), f"{shard_name(shard)}.parquet")
+    return read_committed(
+        pool_manifest(pool, shard), f"{shard_name(shard)}.parquet", columns=columns
+    )
 
 
 def _committed(pool: Path, shard: int) -> Manifest:

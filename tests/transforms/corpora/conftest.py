@@ -12,7 +12,7 @@ import pytest
 from transforms.corpora.stage import cut_texts, finish, write_corpus_shard
 from transforms.decide.basic import CaptionRule
 from transforms.decide.screen import Step
-from transforms.decide.stage import commit_decision, write_ledger
+from transforms.decide.stage import commit_decision, commit_ledger
 from transforms.score.threshold import ClipScoreRule
 from transforms.shards.commit import Draft
 
@@ -48,7 +48,7 @@ def first_run(draw_pool, tmp_path_factory: pytest.TempPathFactory) -> Path:
         Step(rule=CaptionRule(), measure=None, outcome=None),
         Step(rule=ClipScoreRule(model="m", at_least=-1), measure=measure, outcome=None),
     ]
-    shards = [write_ledger(shard, run, run / "decisions" / "f", steps) for shard in ROWS]
+    shards = [commit_ledger(shard, run, run / "decisions" / "f", steps) for shard in ROWS]
     commit_decision(None, run, run / "decisions" / "f", steps, shards)
     build(run)
     return run

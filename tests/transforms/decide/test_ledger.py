@@ -14,7 +14,7 @@ from schemas.outcome import LEDGER_SCHEMA, Stage
 from transforms.decide.basic import CaptionRule
 from transforms.decide.ledger import UID_DTYPE, count_funnel, selection
 from transforms.decide.screen import Step
-from transforms.decide.stage import commit_decision, write_ledger
+from transforms.decide.stage import commit_decision, commit_ledger
 
 UIDS = st.lists(st.integers(0, 2**128 - 1).map("{:032x}".format), unique=True)
 ENDING = st.none() | st.tuples(st.sampled_from([*Stage]), st.sampled_from("abc"))
@@ -68,7 +68,7 @@ def test_a_selection_answers_as_datacomps_reader_asks(tmp_path: Path) -> None:
 def _decide(run: Path, shards: list[int]) -> Path:
     decision = run / "decisions" / "f"
     steps = [Step(rule=CaptionRule(), measure=None, outcome=None)]
-    done = [write_ledger(shard, run, decision, steps) for shard in shards]
+    done = [commit_ledger(shard, run, decision, steps) for shard in shards]
     commit_decision(None, run, decision, steps, done)
     return decision
 

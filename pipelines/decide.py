@@ -1,0 +1,69 @@
+"""Decide anew over what a RUN holds: no fetch, no measure, no Beam."""
+
+import dataclasses
+from pathlib import Path
+
+from pipelines.engines.lock import run_lock
+from pipelines.job import Job
+from pipelines.prepare import check_fetch_settings
+from pipelines.recipe import Recipe
+from schemas.errors import BadInputError
+from schemas.fingerprint import fingerprint
+from schemas.layout import Layout, pool_manifest
+from schemas.report import RunReport
+from transforms.decide.at_once import decide_at_once, write_at_once
+from transforms.decide.ledger import read_funnel
+from transforms.shards.commit import committed
+from transforms.shards.measures import measure_parts
+
+
+def decide(run: Path, recipe: Recipe) -> RunReport:
+    """Apply the recipe's rules to the pool in RUN and commit ledger and selection.
+
+    Where every row has the measures that its rules need, the decision is the very one that
+    `pairmill run` makes, under the same fingerprint. Else it lies under a fingerprint of its own,
+    since it changes when more is measured, and `unmeasured` says how many rows wait.
+
+    Raises: BadInputError: RUN has no finished pool, or was fetched with other settings."""
+    job = _job(run, recipe)
+    with run_lock(run):
+        decided = decide_at_once(job.layout.pool, job.shards, job.steps)
+        decision = _partial(job) if decided.unmeasured else job.decision
+        write_at_once(decided, decision, job.steps)
+    funnel = read_funnel(decision)
+    return RunReport(
+        run=str(run),
+        **{name: funnel[name] for name in ("input_rows", "kept", "images", "dropped")},
+        corpora={},
+        seconds={},
+        stage_images={},
+        decision=str(decision),
+        unmeasured=decided.unmeasured,
+    )
+
+
+def _job(run: Path, recipe: Recipe) -> Job:
+    layout = Layout(run)
+    if not layout.job.is_file():
+        raise BadInputError(f"{run} is no RUN folder: it has no {layout.job.name}.")
+    check_fetch_settings(layout, recipe)
+    job = dataclasses.replace(Job.load(layout.job), recipe=recipe)
+    missing = [n for n in range(job.shards) if committed(pool_manifest(layout.pool, n)) is None]
+    if missing:
+        raise BadInputError(
+            f"The pool in {run} is not finished, {len(missing)} of its {job.shards} shards are"
+            " missing: give the command that made it once more."
+        )
+    return job
+
+
+def _partial(job: Job) -> Path:
+    """The folder of a decision that waits for measures: named by the parts there are."""
+    folders = {step.measure for step in job.steps if step.measure is not None}
+    parts = sorted(
+        f"{folder.parent.name}/{folder.name}/{part.name}"
+        for folder in folders
+        for shard in range(job.shards)
+        for part in measure_parts(folder, shard)
+    )
+    return job.layout.decision(fingerprint([job.decision.name, parts]))

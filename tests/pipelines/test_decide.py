@@ -1,0 +1,100 @@
+"""Deciding anew in one process: the same files as the graph's, and nothing fetched or measured."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from milling import stamps
+from small_run import RECIPE, ROWS
+
+from pipelines.decide import decide
+from pipelines.job import Job
+from pipelines.recipe import Recipe, make_recipe
+from schemas.errors import BadInputError
+from transforms.decide.ledger import selection
+
+
+def _recipe(folder: Path, **changes: Any) -> Recipe:
+    return make_recipe(RECIPE | changes, source=folder / "recipe.yaml")
+
+
+@pytest.fixture
+def job(done: Job) -> Job:
+    """A finished run, with the record of what it was made from."""
+    record = {"input": {"sha256": "x"}, "fetch": done.recipe.fetch.identity()}
+    done.layout.identity.write_text(json.dumps(record))
+    return done
+
+
+def _decision_bytes(decision: Path) -> dict[str, bytes]:
+    """All of a decision but the manifests, which tell how long it took."""
+    files = [path for path in decision.rglob("*") if path.suffix in (".npy", ".parquet")]
+    files.append(decision / "funnel.json")
+    return {str(path.relative_to(decision)): path.read_bytes() for path in files}
+
+
+def test_it_decides_as_the_graph_did(job: Job, tmp_path: Path) -> None:
+    before = _decision_bytes(job.decision)
+    assert len(before) == 2 * len(ROWS) + 3
+    shutil.rmtree(job.run / "decisions")
+    report = decide(job.run, _recipe(tmp_path))
+    assert (report.kept, report.unmeasured, report.decision) == (3, 0, str(job.decision))
+    assert _decision_bytes(job.decision) == before
+
+
+def test_what_is_decided_already_stays_as_it_is(job: Job, tmp_path: Path) -> None:
+    before = stamps(job.run / "decisions")
+    assert decide(job.run, _recipe(tmp_path)).kept == 3
+    assert stamps(job.run / "decisions") == before
+
+
+def test_other_limits_give_another_decision_and_nothing_else(job: Job, tmp_path: Path) -> None:
+    before = {name: stamps(job.run / name) for name in ("pool", "measures", "corpora")}
+    strict = _recipe(tmp_path, rules=[{"caption": {"min_words": 12}}])
+    report = decide(job.run, strict)
+    assert (report.kept, report.dropped["basic"]) == (1, {"short_caption": 3, "empty_caption": 1})
+    assert report.decision != str(job.decision)
+    assert {name: stamps(job.run / name) for name in before} == before
+
+
+def test_a_row_without_a_measure_is_told_and_not_selected(job: Job, tmp_path: Path) -> None:
+    """With no caption rule before it, the language rule meets a row that was never measured."""
+    rules = [{"language": {"keep": ["en"]}}, {"exact_duplicate": {}}]
+    looser = _recipe(tmp_path, rules=rules)
+    report = decide(job.run, looser)
+    assert report.unmeasured == 1
+    assert report.dropped["basic"] == {"unmeasured": 1, "other_language": 1}
+    whole = Job(run=job.run, recipe=looser, pool_identity="p", shards=len(ROWS))
+    assert report.decision != str(whole.decision), "the whole decision is still to be made"
+    assert not (job.run / "outcomes").exists()
+    kept = np.load(Path(report.decision or "") / "selection.npy")
+    assert len(kept) == report.kept == 3
+    assert selection([f"{high:016x}{low:016x}" for high, low in kept.tolist()]).tolist() == (
+        kept.tolist()
+    )
+
+
+def test_a_rule_over_the_whole_pool_leaves_its_outcome(job: Job, tmp_path: Path) -> None:
+    rules = [*RECIPE["rules"], {"exact_duplicate": {}}]
+    report = decide(job.run, _recipe(tmp_path, rules=rules))
+    assert report.unmeasured == 0
+    assert len(list((job.run / "outcomes" / "exact_duplicate").glob("*/outcome.parquet"))) == 1
+
+
+def test_other_fetch_settings_are_refused(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="fetch settings .*image_size_px"):
+        decide(job.run, _recipe(tmp_path, fetch={"image_size_px": 64}))
+
+
+def test_a_pool_that_is_not_finished_is_refused(job: Job, tmp_path: Path) -> None:
+    (job.run / "pool" / "00001_stats.json").unlink()
+    with pytest.raises(BadInputError, match="1 of its 2 shards"):
+        decide(job.run, _recipe(tmp_path))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="is no RUN folder"):
+        decide(tmp_path, _recipe(tmp_path))

@@ -1,0 +1,113 @@
+"""Decide over a whole pool in one process, without Beam: the same rules, and the same files.
+
+Where `pairmill run` walks each shard anew up to every rule over the whole pool, here the columns
+that rules read are held in memory, and each rule is applied once. A row that reaches a rule whose
+measure it lacks ends there as `unmeasured`: whoever decides does not measure.
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.layout import OUTCOME_FILE, decision_manifest, ledger_manifest, outcome_manifest
+from schemas.outcome import Reason
+from schemas.pair import POOL_SCHEMA
+from transforms.decide.ledger import write_decision, write_ledger
+from transforms.decide.rule import Rule
+from transforms.decide.screen import Screened, Step, arrive, carry_out, join_measure
+from transforms.shards.commit import Draft
+from transforms.shards.measures import read_measure
+from transforms.shards.pool import read_pool
+
+THREADS = 4  # reading and writing wait for the disk
+# No rule reads these, and they are large.
+_UNREAD = ("key", "status", "exif", "width", "height")
+JUDGED = [name for name in POOL_SCHEMA.names if name not in _UNREAD]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """How far every row came, and what the rules over the whole pool found."""
+
+    screens: Sequence[Screened]  # one a shard, in their order
+    outcomes: Sequence[pa.Table | None]  # one a step; None for a rule of single rows
+    unmeasured: int
+
+
+def decide_at_once(pool: Path, shards: int, steps: Sequence[Step]) -> Decided:
+    """Apply `steps` to all rows of a pool.
+
+    Raises: RunFailedError: the pool or a measure cannot be read."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        screens = list(threads.map(lambda shard: _arrive(pool, shard), range(shards)))
+    outcomes = [_apply(step, screens) for step in steps]
+    unmeasured = sum(int((screened.reason == Reason.UNMEASURED).sum()) for screened in screens)
+    return Decided(screens=screens, outcomes=outcomes, unmeasured=unmeasured)
+
+
+def write_at_once(decided: Decided, decision: Path, steps: Sequence[Step]) -> None:
+    """Commit outcomes, ledgers and the decision, as the graph would have; what is there stays.
+
+    Outcomes over rows some of which were unmeasured are not those of the recipe: not committed."""
+    shards = range(len(decided.screens))
+    if not decided.unmeasured:
+        for step, outcome in zip(steps, decided.outcomes, strict=True):
+            _write_outcome(step, outcome)
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(lambda n: _write_ledger(decided.screens[n], n, decision, steps), shards))
+    with Draft(decision_manifest(decision)) as draft:
+        write_decision(decision, shards, steps, draft)
+        draft.facts["seconds"] = 0.0  # no worker's
+
+
+def _arrive(pool: Path, shard: int) -> Screened:
+    return arrive(read_pool(pool, shard, columns=JUDGED))
+
+
+def _apply(step: Step, screens: Sequence[Screened]) -> pa.Table | None:
+    """Drop what one step drops; gives its outcome, where it looks at the whole pool."""
+    rows = [_measured(step, shard, screened) for shard, screened in enumerate(screens)]
+    outcome = _settled(step.rule, rows)
+    for screened, some in zip(screens, rows, strict=True):
+        if some.num_rows:
+            carry_out(step.rule, some, outcome, screened)
+    return outcome
+
+
+def _settled(rule: Rule, rows: Iterable[pa.Table]) -> pa.Table | None:
+    if not rule.whole_pool:
+        return None
+    return rule.settle(pa.concat_tables([rule.gather(some) for some in rows]))
+
+
+def _measured(step: Step, shard: int, screened: Screened) -> pa.Table:
+    """The kept rows with the step's measure; those without it end here."""
+    rows = screened.kept_rows()
+    if step.measure is None:
+        return rows
+    values = read_measure(step.measure, shard)
+    has = np.isin(rows["uid"].to_numpy(), values["uid"].to_numpy())
+    if not has.all():
+        lacking = np.flatnonzero(screened.kept)[~has]
+        told = [f"no {step.measure.parent.name} measure yet"] * len(lacking)
+        screened.drop(lacking, step.rule.stage, Reason.UNMEASURED, told)
+        rows = rows.filter(pa.array(has))
+    return join_measure(rows, values, step.measure, shard)
+
+
+def _write_outcome(step: Step, outcome: pa.Table | None) -> None:
+    if step.outcome is not None and outcome is not None:
+        with Draft(outcome_manifest(step.outcome)) as draft:
+            pq.write_table(outcome, draft.path(OUTCOME_FILE))
+            draft.facts |= {"rows": outcome.num_rows, "seconds": 0.0}
+
+
+def _write_ledger(screened: Screened, shard: int, decision: Path, steps: Sequence[Step]) -> None:
+    with Draft(ledger_manifest(decision, shard)) as draft:
+        write_ledger(screened, shard, steps, draft)
+        draft.facts["seconds"] = 0.0
