@@ -144,7 +144,7 @@ def _units(policy: InputPolicy) -> Iterator[pa.Table]:
 def _pool_units(folder: Path) -> Iterator[pa.Table]:
     """One unit for each shard of an adopted pool, its rows in the pool's own order."""
     shards = [read_pool_columns(source) for source in list_pool_shards(folder)]
-    table = pa.concat_tables(shards)
+    table = pa.concat_tables(shards, promote_options="default")  # some may have no uid
     if table.num_rows == 0:
         raise BadInputError(f"The pool {folder} has no rows.")
     if "uid" in table.column_names:

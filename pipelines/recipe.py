@@ -4,6 +4,8 @@ It composes the policies of the stages; each policy, with its defaults, lives be
 """
 
 import difflib
+import re
+import reprlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,10 +20,11 @@ from transforms.dedupe.exact import ExactDuplicateRule
 from transforms.fetch.policy import FetchPolicy
 from transforms.read.policy import InputPolicy
 from transforms.score.language import LanguageRule
-from transforms.score.policy import LOCAL_DIR, ClipPolicy
+from transforms.score.policy import LOCAL_DIR, ClipPolicy, is_file
 from transforms.score.threshold import ClipScoreRule
 
 POCKET = "pocket"
+FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 POCKET_FOLDER = Path(__file__).parent / "pocket" / "clip"
 
 
@@ -77,8 +80,10 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
                     f" `clip`; there are: {', '.join(self.clip)}"
                 )
         for name in (*self.clip, *self.corpora):
-            if not name.replace("-", "").replace("_", "").isalnum():
-                raise ValueError(f"{name!r} names a folder: use letters, digits, - and _ only")
+            if not FOLDER_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{reprlib.repr(name)} names a folder: 1 to 64 of a-z, A-Z, 0-9, - and _ wanted"
+                )
         return self
 
     def clip_model(self, name: str) -> ClipPolicy:
@@ -89,18 +94,38 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
         return policy.model_copy(update={"architecture": f"{LOCAL_DIR}{POCKET_FOLDER}"})
 
 
+class _OneOfEachKey(yaml.SafeLoader):
+    """YAML, but a key that comes twice in a mapping is refused: PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} comes twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe; paths in it are relative to its folder.
 
     Raises: BadInputError: one line for each fault, with the key's path."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)
     except OSError as err:
         raise BadInputError(f"The recipe {path} cannot be read: {err.strerror or err}.") from err
     except UnicodeDecodeError as err:
         raise BadInputError(f"The recipe {path} is no UTF-8 text: {err.reason}.") from err
     except yaml.YAMLError as err:
         raise BadInputError(f"The recipe {path} is not YAML: {_yaml_fault(err)}.") from err
+    except (ValueError, RecursionError) as err:  # a date or a number that is none, or too deep
+        raise BadInputError(f"The recipe {path} is not YAML: {err}.") from err
     return make_recipe(content, source=path)
 
 
@@ -138,7 +163,7 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
 def _anchored_model(policy: ClipPolicy, folder: Path) -> ClipPolicy:
     """A local checkpoint or model folder may be named relative to the recipe, too."""
     update: dict[str, str] = {}
-    if policy.pretrained and (folder / policy.pretrained).is_file():
+    if policy.pretrained and is_file(folder / policy.pretrained):
         update["pretrained"] = str(folder / policy.pretrained)
     if policy.architecture.startswith(LOCAL_DIR):
         update["architecture"] = LOCAL_DIR + str(
@@ -153,7 +178,9 @@ def _fault(fault: Any) -> str:
     if fault["type"] != "extra_forbidden":
         message = fault["msg"].removeprefix("Value error, ")
         given = (
-            "" if fault["type"] in ("missing", "value_error") else f" (given: {fault['input']!r})"
+            ""
+            if fault["type"] in ("missing", "value_error")
+            else f" (given: {reprlib.repr(fault['input'])})"
         )
         return f"{place}: {message}{given}" if place else message
     known = _known_names(fault["loc"][:-1])

@@ -58,6 +58,8 @@ def _make_folder(run: Path) -> bool:
         run.parent.mkdir(parents=True, exist_ok=True)
         run.mkdir()
     except FileExistsError:
+        if not run.is_dir():
+            raise BadInputError(f"{run} is no folder: name another with --out.") from None
         return False
     except OSError as err:
         raise BadInputError(f"Cannot make the folder {run}: {err.strerror or err}.") from err

@@ -165,7 +165,7 @@ def _pool_rows(numbers: npt.NDArray[np.int64], rng: Rng) -> pa.Table:
         "caption": captions,
         "key": [f"{n:09d}" for n in numbers.tolist()],
         "status": np.where(failed, "failed_to_download", "success"),
-        "error_message": pa.array(np.where(failed, "HTTP Error 404", None), pa.string()),
+        "error_message": _where(failed, "HTTP Error 404"),
         "width": np.full(count, 256, np.int32),
         "height": np.full(count, 256, np.int32),
         "original_width": rng.integers(60, 1200, count).astype(np.int32),
@@ -176,9 +176,13 @@ def _pool_rows(numbers: npt.NDArray[np.int64], rng: Rng) -> pa.Table:
         "uid": [f"{n * 0x9E3779B97F4A7C15 % (1 << 64):032x}" for n in numbers.tolist()],
         "image": numbers,
         "repeated": np.zeros(count, dtype=np.bool_),
-        "failure": pa.array(np.where(failed, "not_found", None), pa.string()),
+        "failure": _where(failed, "not_found"),
     }
     return pa.table(columns, schema=POOL_SCHEMA)
+
+
+def _where(chosen: npt.NDArray[np.bool_], text: str) -> list[str | None]:
+    return [text if one else None for one in chosen.tolist()]
 
 
 if __name__ == "__main__":

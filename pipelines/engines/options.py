@@ -4,10 +4,11 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from apache_beam.options import pipeline_options
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners import PipelineRunner, create_runner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import (
@@ -39,8 +40,23 @@ def read_options(flags: Sequence[str]) -> PipelineOptions:
     flags = _with_local_defaults(flags) if is_local(flags) else list(flags)
     unknown = _parser().parse_known_args(flags)[1]
     if unknown and is_local(flags):
-        raise BadInputError(f"Beam has no flag {unknown[0].partition('=')[0]}: see its own --help.")
-    return PipelineOptions(flags)
+        raise BadInputError(f"Beam has no flag {unknown[0].partition('=')[0]}.")
+    options = PipelineOptions(flags)
+    _check_values(options)
+    return options
+
+
+def _check_values(options: PipelineOptions) -> None:
+    """Values that Beam accepts, and then hangs or fails with far from their cause."""
+    direct, setup = options.view_as(DirectOptions), options.view_as(SetupOptions)
+    if direct.direct_num_workers < 1:
+        raise BadInputError(
+            f"--direct_num_workers={direct.direct_num_workers}: at least one worker is needed."
+        )
+    for flag in ("requirements_file", "setup_file"):
+        named = getattr(setup, flag)
+        if named is not None and not Path(named).is_file():
+            raise BadInputError(f"--{flag}={named}: there is no such file.")
 
 
 def runner_for(options: PipelineOptions, flags: Sequence[str]) -> PipelineRunner:

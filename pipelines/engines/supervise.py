@@ -23,6 +23,7 @@ PATIENCE_S = 30.0
 IDLE_FACTOR = 1.5  # nobody at work: 45 s, since an engine may need 17 s to place a job (Flink)
 EXIT_GRACE_S = 10.0  # from a worker's end to its driver's: Beam closes its servers in 5 s
 REPORT_GRACE_S = 1.5
+WAITING_LOOKS = 4  # an idle process is seen awake now and then, hardly so often in a row
 BUSY_SHARE = 0.2  # of a core; a driver and two workers with nothing to do use under 0.05
 RESUMES = "the same command goes on where it stood"
 
@@ -73,6 +74,7 @@ class _Watch:
         self._lost_at_s = 0.0
         self._alive_at_s = self._looked_at_s = time.monotonic()
         self._cpu_s: dict[int, float] = {}
+        self._waiting: dict[int, int] = {}  # for how many looks in a row
 
     def look(self, driver: Child, *, moved: bool) -> None:
         """Raises: RunFailedError: a worker was lost, or nobody has been at work for too long."""
@@ -121,7 +123,17 @@ class _Watch:
                 self._cpu_s[process.pid] = times.user + times.system
         used_s = sum(s - before.get(pid, 0.0) for pid, s in self._cpu_s.items())
         looked_at_s, self._looked_at_s = self._looked_at_s, now_s
-        return used_s > BUSY_SHARE * (now_s - looked_at_s)
+        return used_s > BUSY_SHARE * (now_s - looked_at_s) or self._waits_for_a_core(processes)
+
+    def _waits_for_a_core(self, processes: Sequence[psutil.Process]) -> bool:
+        """Whether one of them was about to run at each of the last looks: on a machine that is
+        full of other work it gets too little of a core to count as busy, and is not idle."""
+        before, self._waiting = self._waiting, {}
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                if process.status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP):
+                    self._waiting[process.pid] = before.get(process.pid, 0) + 1
+        return any(looks >= WAITING_LOOKS for looks in self._waiting.values())
 
 
 def _why(driver: Child) -> str:

@@ -85,7 +85,7 @@ def test_a_rule_over_the_whole_pool_leaves_its_outcome(job: Job, tmp_path: Path)
 
 
 def test_other_fetch_settings_are_refused(job: Job, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="fetch settings .*image_size_px"):
+    with pytest.raises(BadInputError, match=r"fetch settings .*image_size_px"):
         decide(job.run, _recipe(tmp_path, fetch={"image_size_px": 64}))
 
 

@@ -133,6 +133,11 @@ def test_what_is_no_mapping_is_refused(content: Any) -> None:
         (b"input: {list: a.csv}\ncorpora: {\x00: {}}", "is not YAML"),
         (b"input: {list: caf\xe9.csv}", "is no UTF-8 text"),
         (b"input: !!python/object/apply:os.getcwd []", "is not YAML"),
+        (b"input: {list: a.csv}\nrules: []\nrules: []", r"'rules' comes twice in line 3"),
+        (b"input: {list: a.csv, list: b.csv}", r"'list' comes twice in line 1, column 22"),
+        (b"input: {list: a.csv, url: 2001-99-99}", "is not YAML: month must be in"),
+        (b"input: " + b"[" * 3000, "is not YAML"),
+        (b"input: {list: a.csv, images_per_shard: " + b"9" * 5000 + b"}", "is not YAML"),
         (b"", "is not a mapping"),
     ],
 )
@@ -210,3 +215,47 @@ def _references(node: Any) -> set[str]:
         own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
         return own.union(*(_references(child) for child in node.values()))
     return set().union(*(_references(child) for child in node)) if isinstance(node, list) else set()
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ({"fetch": {"retries": "1"}}, "fetch.retries"),
+        ({"fetch": {"retries": True}}, "fetch.retries"),
+        ({"fetch": {"timeout_s": "2"}}, "fetch.timeout_s"),
+        ({"fetch": {"timeout_s": float("inf")}}, "fetch.timeout_s"),
+        ({"fetch": {"backoff_s": float("inf")}}, "fetch.backoff_s"),
+        ({"fetch": {"resize_only_if_bigger": "off"}}, "fetch.resize_only_if_bigger"),
+        ({"rules": [{"caption": {"min_words": True}}]}, "rules.0.caption.min_words"),
+        ({"rules": [{"language": {"keep": [False]}}]}, "rules.0.language.keep.0"),
+        ({"corpora": {"../x": {}}}, "names a folder"),
+        ({"corpora": {"a" * 65: {}}}, "names a folder"),
+        ({"corpora": {"ü": {}}}, "names a folder"),
+        ({"input": {"list": ""}}, "other than the recipe's own"),
+    ],
+)
+def test_values_of_another_kind_are_refused(content: dict[str, Any], place: str) -> None:
+    with pytest.raises(BadInputError) as raised:
+        make_recipe({"input": {"list": "a.csv"}} | content, source=Path("recipe.yaml"))
+    assert place in str(raised.value)
+
+
+def test_a_whole_number_does_for_a_number() -> None:
+    content = {"input": {"list": "a.csv"}, "fetch": {"timeout_s": 3}}
+    assert make_recipe(content, source=Path("recipe.yaml")).fetch.timeout_s == 3.0
+
+
+def test_a_long_wrong_value_is_told_shortly() -> None:
+    content = {"input": {"list": "a.csv"}, "fetch": {"retries": ["x" * 9999] * 99}}
+    with pytest.raises(BadInputError) as raised:
+        make_recipe(content, source=Path("recipe.yaml"))
+    assert len(str(raised.value)) < 300
+
+
+def test_merged_keys_are_no_repetition(tmp_path: Path) -> None:
+    text = """
+        input: {list: a.csv}
+        rules: [aspect: &limits {at_most: 3.0}, aspect: {<<: *limits}]
+    """
+    (tmp_path / "recipe.yaml").write_text(text)
+    assert len(load_recipe(tmp_path / "recipe.yaml").rules) == 2

@@ -5,9 +5,10 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from PIL import Image
+from pydantic import BaseModel, Field, ValidationError
 
 from schemas.errors import BadInputError
 from schemas.fingerprint import file_sha256
@@ -15,7 +16,27 @@ from transforms.corpora.finish import MANIFEST, SIZES
 
 Faults = Iterator[str]
 IMAGES = ("jpg", "png")
-NEEDED = {"shards", "files", "samples", "texts"}
+
+PlainName = Annotated[str, Field(pattern=r"^[^/\\]+$")]  # of a file in the corpus's own folder
+
+
+class _File(BaseModel):
+    bytes: int
+    sha256: str
+
+
+class _Shard(_File):
+    samples: int
+    texts: int
+
+
+class _Manifest(BaseModel):
+    """What is read of manifest.json."""
+
+    samples: int
+    texts: int
+    files: dict[PlainName, _File]
+    shards: dict[PlainName, _Shard]
 
 
 def verify_corpus(corpus: Path) -> dict[str, Any]:
@@ -41,9 +62,13 @@ def _read_manifest(corpus: Path) -> dict[str, Any]:
         ) from err
     except ValueError as err:
         raise BadInputError(f"{corpus / MANIFEST} is not JSON: {err}.") from err
-    if not isinstance(manifest, dict) or not set(manifest) >= NEEDED:
-        raise BadInputError(f"{corpus / MANIFEST} is not the manifest of a corpus.")
-    return manifest
+    try:
+        return _Manifest.model_validate(manifest).model_dump()
+    except ValidationError as err:
+        place = ".".join(str(part) for part in err.errors()[0]["loc"])
+        raise BadInputError(
+            f"{corpus / MANIFEST} is not the manifest of a corpus: see its {place or 'content'!r}."
+        ) from err
 
 
 def _check_folder(corpus: Path, manifest: dict[str, Any]) -> Faults:

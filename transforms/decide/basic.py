@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictFloat, StrictInt
 
 from schemas.outcome import Reason
 from transforms.decide.rule import SingleRowRule, Verdict
@@ -18,8 +18,10 @@ class CaptionRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
     Words are what white space parts, as in DataComp; characters include inner spaces.
     """
 
-    min_words: int = Field(default=1, ge=1, description="Fewest words of a caption.")
-    min_chars: int = Field(default=1, ge=1, description="Fewest characters of a caption, stripped.")
+    min_words: StrictInt = Field(default=1, ge=1, description="Fewest words of a caption.")
+    min_chars: StrictInt = Field(
+        default=1, ge=1, description="Fewest characters of a caption, stripped."
+    )
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         words, chars = count_words_and_chars(rows["caption"])
@@ -50,7 +52,7 @@ def count_words_and_chars(
 class ShorterSideRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
     """Drop images whose shorter side, as fetched, is under a limit. DataComp: 200 px."""
 
-    at_least_px: int = Field(..., ge=1, description="Fewest pixels of the shorter side.")
+    at_least_px: StrictInt = Field(..., ge=1, description="Fewest pixels of the shorter side.")
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         shorter_px, _ = _sides_px(rows)
@@ -66,7 +68,9 @@ class ShorterSideRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
 class AspectRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
     """Drop images whose longer side is over `at_most` times the shorter. DataComp: 3.0."""
 
-    at_most: float = Field(..., ge=1, allow_inf_nan=False, description="Largest longer : shorter.")
+    at_most: StrictFloat = Field(
+        ..., ge=1, allow_inf_nan=False, description="Largest longer : shorter."
+    )
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         shorter_px, longer_px = _sides_px(rows)

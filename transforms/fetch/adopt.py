@@ -8,6 +8,7 @@ must then be the one that was adopted.
 import hashlib
 import io
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +20,7 @@ from PIL import Image
 from schemas.errors import BadInputError, CorruptPoolError
 from schemas.fingerprint import file_sha256
 from schemas.layout import pool_manifest, shard_name
-from schemas.pair import Failure, Status
+from schemas.pair import POOL_SCHEMA, Failure, Status
 from transforms.fetch.decode import DECODER_ERRORS, FORMATS
 from transforms.fetch.messages import failed_as_told
 from transforms.fetch.pool import pool_table, stats, write_parquet
@@ -40,7 +41,8 @@ def list_pool_shards(folder: Path) -> list[Path]:
     Raises: BadInputError: no folder, no tar, or a tar without its parquet."""
     if not folder.is_dir():
         raise BadInputError(f"The pool {folder} does not exist or is no folder.")
-    tars = sorted(folder.glob("*.tar"), key=lambda tar: (len(tar.name), tar.name))
+    found = (tar for tar in folder.glob("*.tar") if tar.is_file())
+    tars = sorted(found, key=lambda tar: (len(tar.name), tar.name))
     if not tars:
         raise BadInputError(
             f"The pool {folder} has no .tar files: give an output folder of img2dataset in"
@@ -112,7 +114,23 @@ def _read_source(source_tar: Path) -> pa.Table:
         raise CorruptPoolError(_broken(path, str(err).partition("\n")[0])) from err
     if missing := [name for name in ("key", "status") if name not in source.column_names]:
         raise CorruptPoolError(_broken(path, f"it has no column {missing[0]!r}"))
-    return source
+    typed = pa.table({name: _typed(source, name, path) for name in source.column_names})
+    keys = typed["key"].to_pylist()
+    if len(set(keys)) < len(keys):
+        twice = next(key for key, count in Counter(keys).items() if count > 1)
+        raise CorruptPoolError(_broken(path, f"the key {twice!r} comes twice"))
+    return typed
+
+
+def _typed(source: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+    """A column as the pool has it; a NaN, which pandas writes for a missing number, is null."""
+    column, wanted = source[name], POOL_SCHEMA.field(name).type
+    try:
+        if pa.types.is_floating(column.type):
+            column = pa.chunked_array([pa.array(column.to_numpy(), from_pandas=True)])
+        return column.cast(wanted)
+    except pa.ArrowException as err:
+        raise CorruptPoolError(_broken(path, f"its {name!r} is {column.type}")) from err
 
 
 def _facts_of_rows(source_tar: Path, source: pa.Table) -> list[ImageFacts]:

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from schemas.pair import Failure
 from transforms.fetch.hosts import find_target, parse_url
-from transforms.fetch.policy import FetchPolicy
+from transforms.fetch.policy import LONGEST_BACKOFF_S, FetchPolicy
 from transforms.fetch.records import Download, Failed
 
 Take = Callable[[int, Download | Failed], Awaitable[None]]
@@ -61,7 +61,7 @@ async def download(
     for retry in range(policy.retries):
         if isinstance(result, Download) or not result.may_pass:
             break
-        await asyncio.sleep(policy.backoff_s * 2**retry)
+        await asyncio.sleep(min(policy.backoff_s * 2**retry, LONGEST_BACKOFF_S))
         result = await _attempt(session, url, policy)
     return result
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, field_validator
 
 from transforms.fetch.hosts import parse_target
 
@@ -14,6 +14,8 @@ _WITHOUT_EFFECT = frozenset({"resolve", "concurrency"})
 
 _HOST_KEY = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
+LONGEST_BACKOFF_S = 60.0
+
 
 class FetchPolicy(BaseModel, extra="forbid", frozen=True):
     """How images are fetched, decoded and stored."""
@@ -21,27 +23,32 @@ class FetchPolicy(BaseModel, extra="forbid", frozen=True):
     engine: Literal["native", "img2dataset"] = Field(
         default="native", description="Who downloads and resizes: Pairmill itself, or img2dataset."
     )
-    timeout_s: float = Field(
+    timeout_s: StrictFloat = Field(
         default=20.0,
         gt=0,
+        le=3600,
+        allow_inf_nan=False,
         description="Deadline of one attempt, from its DNS look-up to its last byte, redirects"
         " included. An image that misses it is not tried again.",
     )
-    retries: int = Field(
+    retries: StrictInt = Field(
         default=2, ge=0, le=20, description="Further attempts after a failure that may pass."
     )
-    backoff_s: float = Field(
+    backoff_s: StrictFloat = Field(
         default=0.5,
         ge=0,
-        description="Pause before the first retry; it doubles with each further one.",
+        le=60,
+        allow_inf_nan=False,
+        description=f"Pause before the first retry; it doubles with each further one, up to"
+        f" {LONGEST_BACKOFF_S:g} s.",
     )
-    max_bytes: int = Field(
+    max_bytes: StrictInt = Field(
         default=20_000_000, gt=0, description="Largest body accepted, counted after decompression."
     )
-    max_redirects: int = Field(
+    max_redirects: StrictInt = Field(
         default=5, ge=0, le=20, description="Redirects followed for one image."
     )
-    concurrency: int = Field(
+    concurrency: StrictInt = Field(
         default=32,
         gt=0,
         le=1024,
@@ -53,7 +60,7 @@ class FetchPolicy(BaseModel, extra="forbid", frozen=True):
         pattern=r"^[ -~]+$",
         description="How fetch presents itself.",
     )
-    image_size_px: int = Field(
+    image_size_px: StrictInt = Field(
         default=512, gt=0, le=65_500, description="Side that images are resized to. DataComp: 512."
     )
     resize_mode: ResizeMode = Field(
@@ -62,11 +69,11 @@ class FetchPolicy(BaseModel, extra="forbid", frozen=True):
         " square); keep_ratio (shorter side); keep_ratio_largest (longest side);"
         " center_crop (shorter side, then cut to a square).",
     )
-    resize_only_if_bigger: bool = Field(
+    resize_only_if_bigger: StrictBool = Field(
         default=True, description="Leave images as they are that are no larger than image_size_px."
     )
-    jpeg_quality: int = Field(default=95, ge=1, le=100, description="Of the stored JPEG.")
-    max_pixels: int = Field(
+    jpeg_quality: StrictInt = Field(default=95, ge=1, le=100, description="Of the stored JPEG.")
+    max_pixels: StrictInt = Field(
         default=89_478_485,
         gt=0,
         le=178_956_970,

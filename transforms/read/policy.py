@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, StrictInt, model_validator
 
 
 class InputPolicy(BaseModel, extra="forbid", frozen=True):
@@ -27,7 +27,7 @@ class InputPolicy(BaseModel, extra="forbid", frozen=True):
     header: tuple[str, ...] | None = Field(
         default=None, description="Column names of a CSV or TSV that has no header line."
     )
-    images_per_shard: int = Field(
+    images_per_shard: StrictInt = Field(
         default=1000, gt=0, le=10_000, description="Images in a pool shard: the unit of work."
     )
 
@@ -35,4 +35,6 @@ class InputPolicy(BaseModel, extra="forbid", frozen=True):
     def _one_source(self) -> Self:
         if (self.list is None) == (self.pool is None):
             raise ValueError("give exactly one of `list` and `pool`")
+        if Path() in (self.list, self.pool):
+            raise ValueError("`list` and `pool` name a file or folder other than the recipe's own")
         return self

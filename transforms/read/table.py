@@ -26,17 +26,22 @@ def list_files(path: Path) -> list[Path]:
     """The files of an input list: itself, or those in a folder, in the order of their names.
 
     Raises: BadInputError: there are none."""
-    if path.is_file():
-        return [path]
-    files = sorted(file for file in path.glob("*") if _kind(file) in KINDS)
-    if not files:
+    try:
+        if path.is_file():
+            return [path]
+        there = path.glob("[!.]*")
+        files = sorted(file for file in there if _kind(file) in KINDS and file.is_file())
         missing = "has no list in it" if path.is_dir() else "does not exist"
+    except OSError as err:
+        raise BadInputError(f"The input list {path} cannot be read: {err.strerror}.") from err
+    if not files:
         raise BadInputError(f"The input list {path} {missing}.")
     return files
 
 
 def read_list(policy: InputPolicy) -> pa.Table:
-    """The list's columns `url`, `caption` and, if named, `uid`: strings without nulls, in order.
+    """The list's columns `url`, `caption` and, if named, `uid`: strings, in order; only a uid can
+    be null.
 
     Raises: BadInputError: missing, unreadable, without one of the columns, or without rows."""
     assert policy.list is not None
@@ -52,9 +57,11 @@ def _read_file(path: Path, policy: InputPolicy) -> pa.Table:
     try:
         table = _read(path, policy)
         table.validate(full=True)  # neither parquet nor JSON checks that text is UTF-8
-    except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as err:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError, csv.Error) as err:
         raise BadInputError(f"The input list {path} cannot be read: {_first_line(err)}") from err
-    return pa.table({ours: _column(table, name, path) for ours, name in _columns(policy).items()})
+    columns = {ours: _column(table, name, path) for ours, name in _columns(policy).items()}
+    texts = {ours: columns[ours].fill_null("") for ours in ("url", "caption")}
+    return pa.table(columns | texts)
 
 
 def _columns(policy: InputPolicy) -> dict[str, str]:
@@ -115,7 +122,8 @@ def _read_csv(path: Path, policy: InputPolicy, delimiter: str) -> pa.Table:
 
 
 def _has_line_ends(table: pa.Table) -> bool:
-    found = (pc.match_substring_regex(column, "[\r\n]") for column in table.columns)
+    texts = [column for column in table.columns if pa.types.is_string(column.type)]
+    found = (pc.match_substring_regex(column, "[\r\n]") for column in texts)
     return any(pc.any(column).as_py() for column in found)
 
 
@@ -137,9 +145,9 @@ def _check_quotes(path: Path) -> None:
             ) from err
 
 
-def _opened(path: Path) -> TextIO:
+def _opened(path: Path, encoding: str = "utf-8") -> TextIO:
     opener = gzip.open if path.suffix == ".gz" else open
-    return cast(TextIO, opener(path, "rt", encoding="utf-8", newline=""))
+    return cast(TextIO, opener(path, "rt", encoding=encoding, newline=""))
 
 
 def _read_json(path: Path, policy: InputPolicy) -> pa.Table:
@@ -163,9 +171,11 @@ def _read_json_as(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def _header_line(path: Path, delimiter: str) -> list[str]:
-    with pa.input_stream(str(path)) as stream:
-        line = stream.read(1 << 20).split(b"\n", 1)[0].decode().lstrip("\ufeff").rstrip("\r")
-    return [name.strip('"') for name in line.split(delimiter)]
+    """Names as Arrow reads them: from the first line that is not blank."""
+    with _opened(path, "utf-8-sig") as file:
+        lines = (line for line in file if line.strip("\r\n"))
+        how = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+        return next(csv.reader(lines, delimiter=delimiter, quoting=how), [])
 
 
 def _wanted(names: list[str], policy: InputPolicy) -> list[str]:
@@ -187,7 +197,7 @@ def _column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
             raise BadInputError(
                 f"Column {name!r} of the input list {path} holds {column.type}, not text."
             ) from err
-    return column.cast(pa.string()).fill_null("")
+    return column.cast(pa.string())
 
 
 def _first_line(err: Exception) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from langdetect import DetectorFactory, LangDetectException
 from langdetect.detector_factory import PROFILES_DIRECTORY
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, StrictFloat, field_validator
 
 from schemas.outcome import Reason
 from transforms.decide.rule import SingleRowRule, Verdict
@@ -30,7 +30,7 @@ class LanguageRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
     keep: tuple[str, ...] = Field(
         ..., min_length=1, description="langdetect's codes: en, de, zh-cn, ..."
     )
-    at_least: float = Field(
+    at_least: StrictFloat = Field(
         default=0.5, gt=0, le=1, description="Least probability of the wanted languages together."
     )
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictInt
 
 from schemas.fingerprint import Json, file_sha256
 
@@ -21,13 +21,21 @@ class ClipPolicy(BaseModel, extra="forbid", frozen=True):
         default=None,
         description="open_clip's tag, or a checkpoint file; needed unless a folder is given.",
     )
-    batch_size: int = Field(
+    batch_size: StrictInt = Field(
         default=64, ge=1, le=4096, description="Every batch is padded to this size."
     )
-    threads: int = Field(
-        default=1, ge=1, description="Torch threads of a worker; part of the numbers."
+    threads: StrictInt = Field(
+        default=1, ge=1, le=1024, description="Torch threads of a worker; part of the numbers."
     )
     device: str = Field(default="cpu", description="torch's name of the device.")
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; no for what is too long to name one, as a tag may be."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def model_identity(policy: ClipPolicy) -> Json:
@@ -42,6 +50,6 @@ def model_identity(policy: ClipPolicy) -> Json:
         files = sorted(path for path in folder.glob("*") if path.suffix in MODEL_FILES)
         return {**settings, "sha256": {path.name: file_sha256(path) for path in files}}
     checkpoint = Path(policy.pretrained or "")
-    if checkpoint.is_file():
+    if is_file(checkpoint):
         settings["pretrained"] = file_sha256(checkpoint)
     return settings

@@ -5,7 +5,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, StrictFloat, model_validator
 
 from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Verdict
@@ -19,8 +19,10 @@ class ClipScoreRule(BaseModel, extra="forbid", frozen=True):
     """
 
     model: str = Field(default="pocket", description="A name under `clip` in the recipe.")
-    at_least: float | None = Field(default=None, ge=-1, le=1, description="Least cosine, not x100.")
-    top_fraction: float | None = Field(
+    at_least: StrictFloat | None = Field(
+        default=None, ge=-1, le=1, description="Least cosine, not x100."
+    )
+    top_fraction: StrictFloat | None = Field(
         default=None,
         gt=0,
         le=1,

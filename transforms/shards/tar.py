@@ -54,8 +54,8 @@ def index_tar(path: Path) -> dict[str, dict[str, Span]]:
 
     Key and extension part at the first dot of the member's name, as loaders have it.
 
-    Raises: CorruptPoolError: no tar, or one that ends early; says only what is wrong, since what
-    to do depends on whose tar it is."""
+    Raises: CorruptPoolError: no tar, one that ends early, or with a name twice; says only what is
+    wrong, since what to do depends on whose tar it is."""
     size = _size_of(path)
     samples: dict[str, dict[str, Span]] = {}
     try:
@@ -64,7 +64,9 @@ def index_tar(path: Path) -> dict[str, dict[str, Span]]:
                 if member.isfile():
                     key, _, extension = member.name.rpartition("/")[2].partition(".")
                     span = Span(member.offset_data, member.size)
-                    samples.setdefault(key, {})[extension] = span
+                    if extension in samples.setdefault(key, {}):
+                        raise CorruptPoolError(f"it has {key}.{extension} twice")
+                    samples[key][extension] = span
                     if span.offset + span.length > size:
                         raise CorruptPoolError(f"{member.name} is cut short")
             end = tar.offset  # of the first block that is no member

@@ -12,13 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.engines.journals import Unit
+from pipelines.engines.journals import Journals, Unit
 from pipelines.engines.supervise import (
     EXIT_GRACE_S,
     IDLE_FACTOR,
     PATIENCE_S,
     POLL_S,
     REPORT_GRACE_S,
+    WAITING_LOOKS,
+    _Watch,
     supervise,
 )
 from schemas.errors import BadInputError, CorruptPoolError, PairmillError, RunFailedError
@@ -176,6 +178,9 @@ def test_a_worker_that_cannot_start_is_noticed(
     [
         ("--no_such_flag=1", "--no_such_flag"),
         ("--direct_num_workers=two", "--direct_num_workers"),
+        ("--direct_num_workers=0", "at least one worker"),
+        ("--direct_num_workers=-1", "at least one worker"),
+        ("--setup_file=no/such/setup.py", "there is no such file"),
         ("--runner=DaskRunner", "DaskRunner"),
         ("--runner=NoSuchRunner", "NoSuchRunner"),
     ],
@@ -224,6 +229,24 @@ def test_all_ends_with_a_supervisor_that_was_killed(
     supervisor.wait()
     assert len(started) == 3  # a driver and two workers
     assert psutil.wait_procs(started, timeout=20)[1] == []
+
+
+def test_what_waits_for_a_core_is_not_idle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on a machine that is full of other work: ready to run at each look, and hardly run."""
+
+    class Starved:
+        pid = 1
+        state = psutil.STATUS_RUNNING
+
+        def status(self) -> str:
+            return self.state
+
+    watch, process = _Watch(Journals(tmp_path), patience_s=1), Starved()
+    for _ in range(WAITING_LOOKS - 1):
+        assert not watch._waits_for_a_core([process])  # pyright: ignore
+    assert watch._waits_for_a_core([process])  # pyright: ignore
+    process.state = psutil.STATUS_SLEEPING
+    assert not watch._waits_for_a_core([process])  # pyright: ignore
 
 
 def test_supervise_works_outside_the_main_thread(write_job: WriteJob) -> None:

@@ -168,7 +168,22 @@ def test_members_that_lie_apart_are_found(corpus: Path) -> None:
     assert f"key {key} comes twice, or its members lie apart" in _faults(corpus)
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", "{}"])
+@pytest.mark.parametrize("name", ["../00000.tar", "/etc/passwd", "a/b.tar", ""])
+def test_a_manifest_cannot_lead_out_of_the_folder(name: str, corpus: Path) -> None:
+    manifest = json.loads((corpus / "manifest.json").read_text())
+    manifest["shards"][name] = manifest["shards"].pop("00000.tar")
+    (corpus / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BadInputError, match="is not the manifest of a corpus: see its 'shards"):
+        verify_corpus(corpus)
+
+
+WHOLE = '"samples": 0, "texts": 0, "files": {}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "{", "[]", "{}", f'{{{WHOLE}, "shards": []}}', f'{{{WHOLE}, "shards": {{"a": 5}}}}'],
+)
 def test_what_is_no_corpus_is_bad_input(text: str | None, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)

@@ -224,3 +224,49 @@ def test_a_parquet_of_something_else_is_corrupt(tmp_path):
     pq.write_table(pa.table({"url": ["a"]}), tmp_path / "00000.parquet")
     with pytest.raises(CorruptPoolError, match="no column 'key'"):
         read_pool_columns(tmp_path / "00000.tar")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("width", [2**40, 1, None]),
+        ("width", ["wide", "x", "y"]),
+        ("exif", [{"a": 1}, None, None]),
+        ("caption", [["a"], ["b"], ["c"]]),
+    ],
+)
+def test_a_column_of_another_type_is_told(tmp_path, draw, name, values):
+    tar, _ = make_pool(tmp_path / "theirs", draw, {"url": ["a", "b", "c"], name: values})
+    with pytest.raises(CorruptPoolError, match=rf"00000\.parquet .*its '{name}' is"):
+        read_pool_columns(tar)
+
+
+def test_a_missing_number_that_pandas_wrote_is_null(tmp_path, draw):
+    widths = {"width": [40.0, float("nan"), float("nan")], "height": [30.0, 30.0, float("nan")]}
+    tar, _ = make_pool(tmp_path / "theirs", draw, FULL | widths)
+    adopt_shard(tar, rows_of(tar), 0, tmp_path / "pool")
+    rows = pq.read_table(tmp_path / "pool" / "00000.parquet")
+    assert rows["width"].to_pylist() == [40, 41, None]
+
+
+def test_a_key_that_comes_twice_is_told(tmp_path, draw):
+    tar, _ = make_pool(tmp_path / "theirs", draw, FULL)
+    path = tar.with_suffix(".parquet")
+    table = pq.read_table(path).set_column(0, "key", [["000000000", "000000000", "000000002"]])
+    pq.write_table(table, path)
+    with pytest.raises(CorruptPoolError, match="the key '000000000' comes twice"):
+        read_pool_columns(tar)
+
+
+def test_shards_with_and_without_uids_are_one_pool(tmp_path, draw):
+    make_pool(tmp_path / "theirs", draw, FULL)
+    make_pool(tmp_path / "more", draw, {**FULL, "url": ["d", "e", "f"], "uid": ["1" * 32] * 3})
+    for path in (tmp_path / "more").iterdir():
+        path.rename(tmp_path / "theirs" / path.name.replace("00000", "00001"))
+    (tmp_path / "theirs" / "folder.tar").mkdir()
+    recipe = make_recipe({"input": {"pool": str(tmp_path / "theirs")}}, source=tmp_path / "r.yaml")
+    prepare(recipe, tmp_path / "run")
+    parts = [pq.read_table(tmp_path / "run" / "rows" / f"0000{n}.parquet") for n in (0, 1)]
+    assert parts[0]["uid"].to_pylist()[0] == make_uid("a", "x")
+    assert parts[1]["uid"].to_pylist() == ["1" * 32] * 3
+    assert parts[1]["repeated"].to_pylist() == [False, True, True]

@@ -45,7 +45,7 @@ TEXTS: dict[str, Callable[[], str]] = {
 def _read(path: Path, **settings: object) -> list[tuple[str, ...]]:
     table = read_list(InputPolicy(list=path, **settings))  # pyright: ignore[reportArgumentType]
     assert all(table[name].type == pa.string() for name in table.column_names)
-    assert all(table[name].null_count == 0 for name in table.column_names)
+    assert all(table[name].null_count == 0 for name in ("url", "caption"))
     return list(zip(*table.to_pydict().values(), strict=True))
 
 
@@ -230,3 +230,36 @@ def test_a_caption_of_two_megabytes_is_read(kind: str, tmp_path: Path) -> None:
     }
     (tmp_path / f"list.{kind}").write_text(lines[kind])
     assert _read(tmp_path / f"list.{kind}") == [("u", long)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.tsv", "\nurl\tcaption\nu\t007\nv\t1.50\n"),  # a blank line first
+        ("list.csv", "\nurl,caption\nu,007\nv,1.50\n"),
+        ("list.tsv", "url\tcaption\ru\t007\rv\t1.50\r"),  # lines end as on an old Mac
+        ("list.csv", 'url,"more, or less",caption\nu,1,007\nv,2,1.50\n'),
+        ("list.csv", "\ufeffurl,caption\nu,007\nv,1.50\n"),
+    ],
+)
+def test_wherever_the_header_lies_text_stays_text(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert _read(tmp_path / name) == [("u", "007"), ("v", "1.50")]
+
+
+def test_a_uid_that_is_missing_is_left_to_be_made(tmp_path: Path) -> None:
+    columns = {"url": ["u", "v"], "caption": ["c", None], "uid": [None, "0" * 32]}
+    pq.write_table(pa.table(columns), tmp_path / "list.parquet")
+    assert _read(tmp_path / "list.parquet", uid="uid") == [("u", "c", None), ("v", "", "0" * 32)]
+
+
+def test_what_is_no_list_in_a_folder_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("url,caption\nu,c\n")
+    (tmp_path / "._a.csv").write_bytes(b"\x00\x05\x16\x07")  # macOS leaves such
+    (tmp_path / "b.csv").mkdir()
+    assert list_files(tmp_path) == [tmp_path / "a.csv"]
+
+
+def test_a_name_too_long_for_a_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="cannot be read: File name too long"):
+        list_files(tmp_path / ("x" * 300))

@@ -102,6 +102,17 @@ def test_a_key_ends_at_the_first_dot_and_folders_do_not_count(tmp_path: Path) ->
     assert _read(tmp_path / "t.tar") == {"k": {"seg.png": b"hi", "txt": b"hi"}}
 
 
+def test_a_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    """Else the later member would be taken for the earlier one's picture."""
+    for number, names in enumerate((("k.jpg", "k.jpg"), ("a/k.jpg", "b/k.jpg"))):
+        path = tmp_path / f"{number}.tar"
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for name in names:
+                tar.addfile(tarfile.TarInfo(name))
+        with pytest.raises(CorruptPoolError, match=r"it has k\.jpg twice"):
+            index_tar(path)
+
+
 def _places(samples: Samples) -> Sequence[int]:
     """Every block's edge, and beside it, up to the first block of the end's zeros."""
     blocks = sum(1 + -(-len(data) // BLOCK_BYTES) for m in samples.values() for data in m.values())
