@@ -115,11 +115,16 @@ def _read_source(source_tar: Path) -> pa.Table:
     if missing := [name for name in ("key", "status") if name not in source.column_names]:
         raise CorruptPoolError(_broken(path, f"it has no column {missing[0]!r}"))
     typed = pa.table({name: _typed(source, name, path) for name in source.column_names})
-    keys = typed["key"].to_pylist()
-    if len(set(keys)) < len(keys):
-        twice = next(key for key, count in Counter(keys).items() if count > 1)
-        raise CorruptPoolError(_broken(path, f"the key {twice!r} comes twice"))
+    if (twice := _ambiguous_key(typed)) is not None:
+        raise CorruptPoolError(_broken(path, f"the key {twice!r} comes twice, for other images"))
     return typed
+
+
+def _ambiguous_key(source: pa.Table) -> str | None:
+    """A key whose rows are not all of one image; captions of one image may share its key."""
+    named = [name for name in ("key", "url", "sha256") if name in source.column_names]
+    images = source.group_by(named).aggregate([])["key"].to_pylist()
+    return next((key for key, count in Counter(images).items() if count > 1), None)
 
 
 def _typed(source: pa.Table, name: str, path: Path) -> pa.ChunkedArray:

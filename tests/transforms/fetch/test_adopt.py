@@ -253,6 +253,8 @@ def test_a_key_that_comes_twice_is_told(tmp_path, draw):
     tar, _ = make_pool(tmp_path / "theirs", draw, FULL)
     path = tar.with_suffix(".parquet")
     table = pq.read_table(path).set_column(0, "key", [["000000000", "000000000", "000000002"]])
+    pq.write_table(table.set_column(2, "url", [["a", "a", "b"]]), path)
+    assert read_pool_columns(tar)["image"].to_pylist()[0:2] == ["00000.tar/000000000 a"] * 2
     pq.write_table(table, path)
     with pytest.raises(CorruptPoolError, match="the key '000000000' comes twice"):
         read_pool_columns(tar)
