@@ -186,4 +186,4 @@ def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     _list(tmp_path)
     (tmp_path / "file").write_text("not a folder")
     done = pairmill("run", _recipe(tmp_path), "--out", tmp_path / "file" / "run")
-    _refused(done, "cannot be written")
+    _refused(done, "is no folder")
