@@ -120,7 +120,7 @@ def test_verify_finds_no_fault_and_then_a_flipped_byte(
     done = pairmill("verify", copy)
     assert done.returncode == 3
     assert tar.name in done.stdout
-    assert "1 fault." in done.stderr
+    assert "is not what its manifest says: " in done.stderr
 
 
 def test_why_tells_a_dropped_and_a_kept_row(undisturbed: tuple[Path, dict[str, Any]]) -> None:
