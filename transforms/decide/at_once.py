@@ -5,7 +5,7 @@ that rules read are held in memory, and each rule is applied once. A row that re
 measure it lacks ends there as `unmeasured`: whoever decides does not measure.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,14 @@ from schemas.layout import OUTCOME_FILE, decision_manifest, ledger_manifest, out
 from schemas.outcome import Reason
 from schemas.pair import POOL_SCHEMA
 from transforms.decide.ledger import write_decision, write_ledger
-from transforms.decide.rule import Rule
-from transforms.decide.screen import Screened, Step, arrive, carry_out, join_measure
+from transforms.decide.screen import Screened, Step, arrive, carry_out, find_measured, join_measure
 from transforms.shards.commit import Draft
 from transforms.shards.measures import read_measure
 from transforms.shards.pool import read_pool
 
 THREADS = 4  # reading and writing wait for the disk
-# No rule reads these, and they are large.
-_UNREAD = ("key", "status", "exif", "width", "height")
+# No rule reads these. Whoever writes one that does takes it out of here.
+_UNREAD = ("url", "key", "status", "exif", "width", "height")
 JUDGED = [name for name in POOL_SCHEMA.names if name not in _UNREAD]
 
 
@@ -45,7 +44,7 @@ def decide_at_once(pool: Path, shards: int, steps: Sequence[Step]) -> Decided:
     Raises: RunFailedError: the pool or a measure cannot be read."""
     with ThreadPoolExecutor(THREADS) as threads:
         screens = list(threads.map(lambda shard: _arrive(pool, shard), range(shards)))
-    outcomes = [_apply(step, screens) for step in steps]
+        outcomes = [_apply(step, screens, threads) for step in steps]
     unmeasured = sum(int((screened.reason == Reason.UNMEASURED).sum()) for screened in screens)
     return Decided(screens=screens, outcomes=outcomes, unmeasured=unmeasured)
 
@@ -69,20 +68,21 @@ def _arrive(pool: Path, shard: int) -> Screened:
     return arrive(read_pool(pool, shard, columns=JUDGED))
 
 
-def _apply(step: Step, screens: Sequence[Screened]) -> pa.Table | None:
+def _apply(step: Step, screens: Sequence[Screened], threads: ThreadPoolExecutor) -> pa.Table | None:
     """Drop what one step drops; gives its outcome, where it looks at the whole pool."""
-    rows = [_measured(step, shard, screened) for shard, screened in enumerate(screens)]
-    outcome = _settled(step.rule, rows)
-    for screened, some in zip(screens, rows, strict=True):
-        if some.num_rows:
-            carry_out(step.rule, some, outcome, screened)
-    return outcome
 
+    def judge(shard: int, rows: pa.Table, outcome: pa.Table | None) -> None:
+        if rows.num_rows:
+            carry_out(step.rule, rows, outcome, screens[shard])
 
-def _settled(rule: Rule, rows: Iterable[pa.Table]) -> pa.Table | None:
-    if not rule.whole_pool:
+    shards = range(len(screens))
+    if not step.rule.whole_pool:
+        list(threads.map(lambda n: judge(n, _measured(step, n, screens[n]), None), shards))
         return None
-    return rule.settle(pa.concat_tables([rule.gather(some) for some in rows]))
+    rows = list(threads.map(lambda n: _measured(step, n, screens[n]), shards))
+    outcome = step.rule.settle(pa.concat_tables([step.rule.gather(some) for some in rows]))
+    list(threads.map(lambda n: judge(n, rows[n], outcome), shards))
+    return outcome
 
 
 def _measured(step: Step, shard: int, screened: Screened) -> pa.Table:
@@ -91,13 +91,13 @@ def _measured(step: Step, shard: int, screened: Screened) -> pa.Table:
     if step.measure is None:
         return rows
     values = read_measure(step.measure, shard)
-    has = np.isin(rows["uid"].to_numpy(), values["uid"].to_numpy())
-    if not has.all():
-        lacking = np.flatnonzero(screened.kept)[~has]
+    places = find_measured(rows, values)
+    if places.null_count:
+        lacking = np.flatnonzero(screened.kept)[places.is_null().to_numpy(zero_copy_only=False)]
         told = [f"no {step.measure.parent.name} measure yet"] * len(lacking)
         screened.drop(lacking, step.rule.stage, Reason.UNMEASURED, told)
-        rows = rows.filter(pa.array(has))
-    return join_measure(rows, values, step.measure, shard)
+        rows, places = rows.filter(places.is_valid()), places.drop_null()
+    return join_measure(rows, values, places)
 
 
 def _write_outcome(step: Step, outcome: pa.Table | None) -> None:

@@ -3,6 +3,8 @@
 Nothing is kept between calls but what is committed on disk (pool, measures, outcomes), so a
 screen can be done again at any time, on any worker, and ends the same.
 """
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.errors import RunFailedError
 from schemas.layout import OUTCOME_FILE, outcome_manifest, shard_name
@@ -118,21 +121,26 @@ def _outcome(step: Step) -> pa.Table | None:
 
 
 def _with_measure(rows: pa.Table, measure: Path | None, shard: int) -> pa.Table:
+    """Rows with the columns of a measure beside them; every row must have been measured."""
     if measure is None:
         return rows
-    return join_measure(rows, read_measure(measure, shard), measure, shard)
-
-
-def join_measure(rows: pa.Table, values: pa.Table, measure: Path, shard: int) -> pa.Table:
-    """Rows with the columns of a measure beside them.
-
-    Raises: RunFailedError: a row was not measured."""
-    places = pd.Index(values["uid"].to_pylist()).get_indexer(rows["uid"].to_pylist())
-    if (places < 0).any():
+    values = read_measure(measure, shard)
+    places = find_measured(rows, values)
+    if places.null_count:
         raise RunFailedError(
-            f"{(places < 0).sum()} rows of shard {shard_name(shard)} have no {measure.parent.name}"
+            f"{places.null_count} rows of shard {shard_name(shard)} have no {measure.parent.name}"
             " measure, though a rule needs it: delete that measure's folder and run again."
         )
+    return join_measure(rows, values, places)
+
+
+def find_measured(rows: pa.Table, values: pa.Table) -> pa.Array:
+    """For each row its place among the values of a measure; null where it was not measured."""
+    return pc.index_in(rows["uid"].combine_chunks(), value_set=values["uid"].combine_chunks())
+
+
+def join_measure(rows: pa.Table, values: pa.Table, places: pa.Array) -> pa.Table:
+    """Rows with the columns of a measure beside them, from these places of it."""
     for name in values.column_names:
         if name != "uid":
             rows = rows.append_column(name, values[name].take(places))

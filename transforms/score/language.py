@@ -49,8 +49,9 @@ class LanguageRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         guesses = rows["languages"].combine_chunks()
         begins, ends = guesses.offsets.to_numpy()[:-1], guesses.offsets.to_numpy()[1:]
-        codes, probabilities = guesses.keys, guesses.items.to_numpy().astype(np.float64)
-        is_wanted = pc.is_in(codes, pa.array(self.keep)).to_numpy(zero_copy_only=False)
+        is_wanted = pc.is_in(guesses.keys, pa.array(self.keep)).to_numpy(zero_copy_only=False)
+        codes = guesses.keys.to_numpy(zero_copy_only=False)
+        probabilities = guesses.items.to_numpy().astype(np.float64)
         owners = np.repeat(np.arange(len(guesses)), ends - begins)
         these = slice(begins[0], ends[-1]) if len(guesses) else slice(0)
         wanted = np.bincount(
@@ -60,7 +61,7 @@ class LanguageRule(BaseModel, SingleRowRule, extra="forbid", frozen=True):
         def told(i: int) -> str:
             code, probability = NO_LANGUAGE, 1.0
             if begins[i] < ends[i]:
-                code, probability = codes[begins[i]].as_py(), probabilities[begins[i]]
+                code, probability = codes[begins[i]], probabilities[begins[i]]
             limit = f"{'+'.join(self.keep)} {wanted[i]:.3f}, limit {self.at_least:g}"
             return f"{code} {probability:.3f}; {limit}"
 
