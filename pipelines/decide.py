@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.engines.lock import run_lock
 from pipelines.job import Job
-from pipelines.prepare import check_fetch_settings
+from pipelines.prepare import check_recipe, keep_recipe
 from pipelines.recipe import Recipe
 from schemas.errors import BadInputError
 from schemas.fingerprint import fingerprint
@@ -24,12 +24,16 @@ def decide(run: Path, recipe: Recipe) -> RunReport:
     `pairmill run` makes, under the same fingerprint. Else it lies under a fingerprint of its own,
     since it changes when more is measured, and `unmeasured` says how many rows wait.
 
-    Raises: BadInputError: RUN has no finished pool, or was fetched with other settings."""
-    job = _job(run, recipe)
+    Raises: BadInputError: RUN has no finished pool, or one of another list or other settings."""
+    layout = Layout(run)
+    if not layout.job.is_file():
+        raise BadInputError(f"{run} is no RUN folder: it has no {layout.job.name}.")
     with run_lock(run):
+        job = _job(layout, recipe)
         decided = decide_at_once(job.layout.pool, job.shards, job.steps)
         decision = _partial(job) if decided.unmeasured else job.decision
         write_at_once(decided, decision, job.steps)
+        keep_recipe(job)
     funnel = read_funnel(decision)
     return RunReport(
         run=str(run),
@@ -42,17 +46,14 @@ def decide(run: Path, recipe: Recipe) -> RunReport:
     )
 
 
-def _job(run: Path, recipe: Recipe) -> Job:
-    layout = Layout(run)
-    if not layout.job.is_file():
-        raise BadInputError(f"{run} is no RUN folder: it has no {layout.job.name}.")
-    check_fetch_settings(layout, recipe)
+def _job(layout: Layout, recipe: Recipe) -> Job:
+    check_recipe(layout, recipe)
     job = dataclasses.replace(Job.load(layout.job), recipe=recipe)
     missing = [n for n in range(job.shards) if committed(pool_manifest(layout.pool, n)) is None]
     if missing:
         raise BadInputError(
-            f"The pool in {run} is not finished, {len(missing)} of its {job.shards} shards are"
-            " missing: give the command that made it once more."
+            f"The pool in {layout.run} is not finished, {len(missing)} of its {job.shards} shards"
+            " are missing: give the command that made it once more."
         )
     return job
 

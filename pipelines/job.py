@@ -105,6 +105,7 @@ class Job:
                 exclude={"input": {"list", "pool"}, "fetch": {"resolve", "concurrency"}},
             ),
             "pool": self.pool_identity,
+            "decision": self.decision.name,
             "measures": {name: self._measure_identity(name) for name in self.measure_names()},
             "versions": {name: version(name) for name in ("pairmill", "apache-beam", "torch")},
         }

@@ -24,6 +24,7 @@ from pipelines.recipe import make_recipe
 from pipelines.why import Explanation, explain
 from schemas.errors import BadInputError
 from schemas.layout import Layout, decision_manifest, ledger_manifest, shard_name
+from schemas.outcome import Stage
 from schemas.pair import Status
 from transforms.decide.ledger import read_funnel
 from transforms.score.language import LANGUAGE
@@ -84,7 +85,9 @@ class Run:
             stage, reason, kept: only the rows that ended so.
             near: (column, limit): only rows with a value there, those nearest the limit first.
             order_by: a column to sort by, where `near` is not given.
-        Raises: BadInputError: there is no such column."""
+        Raises: BadInputError: there is no such column or stage."""
+        if stage is not None and stage not in list(Stage):
+            raise BadInputError(f"There is no stage {stage!r}; there are: {', '.join(Stage)}.")
         table = self._rows
         for column, wanted in (("stage", stage), ("reason", reason), ("kept", kept)):
             if wanted is not None:
@@ -104,6 +107,8 @@ class Run:
         """The picture of a row, as the pool stores it.
 
         Raises: KeyError: no row has this uid, or its image was not fetched."""
+        if uid not in self._rows.index:
+            raise KeyError(f"no row of {self.path} has the uid {uid}")
         line = self._rows.loc[uid]
         if isinstance(line, pd.DataFrame):  # a repeated row: the same uid, the same picture
             line = line.iloc[0]
@@ -116,6 +121,8 @@ class Run:
         """The same run, decided anew with other settings of the first rule of this name.
 
         Takes seconds: nothing is fetched or measured. Rows that lack a measure are `unmeasured`.
+        A setting that is None is taken away: with_rule("clip_score", at_least=None,
+        top_fraction=0.3). The decision is kept in RUN, as `pairmill decide` does.
 
         Raises: BadInputError: the recipe has no such rule, or the settings are impossible."""
         content = self.job.recipe.model_dump(mode="json", exclude_none=True)
@@ -124,7 +131,9 @@ class Run:
             there = ", ".join(step.name for step in self.job.recipe.rules)
             raise BadInputError(f"The recipe has no rule {name!r}; it has: {there}.")
         rule.update(settings)
-        recipe = make_recipe(content, source=self.path / "recipe.yaml")
+        for cleared in [key for key, value in rule.items() if value is None]:
+            del rule[cleared]
+        recipe = make_recipe(content, source=self.path / "with_rule")
         report = decide(self.path, recipe)
         job = Job(self.path, recipe, self.job.pool_identity, self.job.shards)
         return Run(job, Path(str(report.decision)))

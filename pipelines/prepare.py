@@ -37,7 +37,7 @@ def prepare(recipe: Recipe, run: Path) -> Job:
     write_atomically(layout.identity, _pretty(identity))
     _forget_lost_shards(layout, shards)
     job = Job(run=run, recipe=recipe, pool_identity=pool_identity, shards=shards)
-    write_atomically(layout.recipe(job.fingerprint), _recipe_yaml(job))
+    keep_recipe(job)
     write_atomically(layout.job, job.save().encode())
     return job
 
@@ -86,8 +86,18 @@ def _check_identity(layout: Layout, identity: dict[str, Any]) -> None:
         _check_settings(layout, part, before[part], identity[part])
 
 
-def check_fetch_settings(layout: Layout, recipe: Recipe) -> None:
-    """Raises: BadInputError: the pool in RUN was fetched with other settings than the recipe's."""
+def keep_recipe(job: Job) -> None:
+    """Write RUN/recipes/FINGERPRINT.yaml."""
+    write_atomically(job.layout.recipe(job.fingerprint), _recipe_yaml(job))
+
+
+def check_recipe(layout: Layout, recipe: Recipe) -> None:
+    """Raises: BadInputError: the pool in RUN was made with other settings than the recipe's, or
+    from another list, where the recipe's list is still at its place."""
+    source = recipe.input.pool or recipe.input.list
+    if source is not None and source.exists():
+        _check_identity(layout, _identity(recipe))
+        return
     before = _read_identity(layout.identity)["fetch"]
     _check_settings(layout, "fetch", before, recipe.fetch.identity() if before else before)
 

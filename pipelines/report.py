@@ -8,6 +8,7 @@ from rich.table import Table
 from pipelines.job import Job
 from schemas.errors import RunFailedError
 from schemas.layout import decision_manifest
+from schemas.outcome import Stage
 from schemas.report import RunReport
 from transforms.corpora.finish import MANIFEST
 from transforms.decide.ledger import read_funnel
@@ -42,6 +43,8 @@ def print_report(report: RunReport, console: Console) -> None:
     console.print(_funnel_table(report))
     if report.planted is not None and report.good is not None:
         console.print(_planted_table(report))
+    if not report.kept:
+        console.print("Nothing was kept: see the reasons above.", style="bold red")
     if report.decision is not None:
         console.print(f"decision: {report.decision}", soft_wrap=True, highlight=False, markup=False)
     for name, folder in report.corpora.items():
@@ -58,7 +61,8 @@ def _funnel_table(report: RunReport) -> Table:
     table.add_row("read", "rows in", f"{report.input_rows:,}", "", "")
     for stage in _stages(report):
         speed = ("", "") if stage not in report.seconds else _speed(report, stage)
-        table.add_row(stage, "", "", *speed)
+        if stage != Stage.READ:  # named above
+            table.add_row(stage, "", "", *speed)
         for reason, rows in report.dropped.get(stage, {}).items():
             table.add_row("", reason, f"-{rows:,}", "", "")
     table.add_row("", f"kept ({report.images:,} images)", f"{report.kept:,}", "", "", style="bold")

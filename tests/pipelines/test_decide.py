@@ -11,6 +11,7 @@ from milling import stamps
 from small_run import RECIPE, ROWS
 
 from pipelines.decide import decide
+from pipelines.engines.lock import run_lock
 from pipelines.job import Job
 from pipelines.recipe import Recipe, make_recipe
 from schemas.errors import BadInputError
@@ -98,3 +99,21 @@ def test_a_pool_that_is_not_finished_is_refused(job: Job, tmp_path: Path) -> Non
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="is no RUN folder"):
         decide(tmp_path, _recipe(tmp_path))
+
+
+def test_a_recipe_of_another_list_is_refused(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "list.parquet").write_bytes(b"another list")
+    with pytest.raises(BadInputError, match="was made from another input list"):
+        decide(job.run, _recipe(tmp_path))
+
+
+def test_a_recipe_that_decided_is_kept_with_its_decision(job: Job, tmp_path: Path) -> None:
+    report = decide(job.run, _recipe(tmp_path, rules=[{"caption": {"min_words": 12}}]))
+    (kept,) = (job.run / "recipes").iterdir()
+    assert f"decision: {Path(report.decision or '').name}" in kept.read_text()
+
+
+def test_a_run_that_is_at_work_is_waited_for(job: Job, tmp_path: Path) -> None:
+    (job.run / "pool" / "00001_stats.json").unlink()
+    with run_lock(job.run), pytest.raises(BadInputError, match="Another run is at work"):
+        decide(job.run, _recipe(tmp_path))

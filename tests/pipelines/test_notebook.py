@@ -46,6 +46,8 @@ def test_samples_are_chosen_by_how_they_ended(run: Run) -> None:
     assert run.samples(kept=True, order_by="shard")["shard"].tolist() == [0, 0, 1]
     with pytest.raises(BadInputError, match=r"no column 'clip'; there are: .*language"):
         run.samples(order_by="clip")
+    with pytest.raises(BadInputError, match="no stage 'clp'; there are: read, fetch"):
+        run.samples(stage="clp")
 
 
 def test_those_nearest_a_limit_come_first(run: Run) -> None:
@@ -60,7 +62,7 @@ def test_a_picture_is_the_pools(run: Run) -> None:
     (lost,) = run.samples(stage="fetch").index
     with pytest.raises(KeyError, match="was not fetched"):
         run.image(lost)
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match=r"no row of .* has the uid"):
         run.image("no such uid")
 
 

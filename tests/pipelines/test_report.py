@@ -89,3 +89,5 @@ def test_what_is_printed_has_every_count(done: Job) -> None:
     assert ["slow", "0", "0", "-"] in lines
     assert ["good images", "8", "1 lost", "12.5"] in lines
     assert [f"corpus pairs: {done.corpus('pairs')}"] in lines
+    nothing = make_report(done).model_copy(update={"kept": 0})
+    assert ["Nothing was kept: see the reasons above."] in _printed(nothing)
