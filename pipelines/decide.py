@@ -9,7 +9,7 @@ from pipelines.prepare import check_recipe, keep_recipe
 from pipelines.recipe import Recipe
 from schemas.errors import BadInputError
 from schemas.fingerprint import fingerprint
-from schemas.layout import Layout, pool_manifest
+from schemas.layout import pool_manifest
 from schemas.report import RunReport
 from transforms.decide.at_once import decide_at_once, write_at_once
 from transforms.decide.ledger import read_funnel
@@ -25,15 +25,13 @@ def decide(run: Path, recipe: Recipe) -> RunReport:
     since it changes when more is measured, and `unmeasured` says how many rows wait.
 
     Raises: BadInputError: RUN has no finished pool, or one of another list or other settings."""
-    layout = Layout(run)
-    if not layout.job.is_file():
-        raise BadInputError(f"{run} is no RUN folder: it has no {layout.job.name}.")
+    before = Job.open(run)
     with run_lock(run):
-        job = _job(layout, recipe)
+        job = _job(before, recipe)
         decided = decide_at_once(job.layout.pool, job.shards, job.steps)
         decision = _partial(job) if decided.unmeasured else job.decision
         write_at_once(decided, decision, job.steps)
-        keep_recipe(job)
+        keep_recipe(job, decision)
     funnel = read_funnel(decision)
     return RunReport(
         run=str(run),
@@ -46,9 +44,10 @@ def decide(run: Path, recipe: Recipe) -> RunReport:
     )
 
 
-def _job(layout: Layout, recipe: Recipe) -> Job:
+def _job(before: Job, recipe: Recipe) -> Job:
+    layout = before.layout
     check_recipe(layout, recipe)
-    job = dataclasses.replace(Job.load(layout.job), recipe=recipe)
+    job = dataclasses.replace(before, recipe=recipe)
     missing = [n for n in range(job.shards) if committed(pool_manifest(layout.pool, n)) is None]
     if missing:
         raise BadInputError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.recipe import Recipe
-from schemas.errors import RunFailedError
+from schemas.errors import BadInputError, RunFailedError
 from schemas.fingerprint import Json, fingerprint
 from schemas.layout import (
     LEDGER,
@@ -105,7 +105,6 @@ class Job:
                 exclude={"input": {"list", "pool"}, "fetch": {"resolve", "concurrency"}},
             ),
             "pool": self.pool_identity,
-            "decision": self.decision.name,
             "measures": {name: self._measure_identity(name) for name in self.measure_names()},
             "versions": {name: version(name) for name in ("pairmill", "apache-beam", "torch")},
         }
@@ -123,6 +122,14 @@ class Job:
             "shards": self.shards,
         }
         return json.dumps(content, indent=1) + "\n"
+
+    @classmethod
+    def open(cls, run: Path) -> "Job":
+        """The job that ran last in a folder. Raises: BadInputError: it is no RUN."""
+        path = Layout(run).job
+        if not path.is_file():
+            raise BadInputError(f"{run} is no RUN folder: it has no {path.name}.")
+        return cls.load(path)
 
     @classmethod
     def load(cls, path: Path) -> "Job":

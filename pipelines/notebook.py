@@ -23,7 +23,7 @@ from pipelines.job import Job
 from pipelines.recipe import make_recipe
 from pipelines.why import Explanation, explain
 from schemas.errors import BadInputError
-from schemas.layout import Layout, decision_manifest, ledger_manifest, shard_name
+from schemas.layout import decision_manifest, ledger_manifest, shard_name
 from schemas.outcome import Stage
 from schemas.pair import Status
 from transforms.decide.ledger import read_funnel
@@ -49,10 +49,7 @@ class Run:
         """The run in a folder, under the decision of the recipe that ran there last.
 
         Raises: BadInputError: the folder is no RUN, or nothing was decided there yet."""
-        layout = Layout(Path(path))
-        if not layout.job.is_file():
-            raise BadInputError(f"{path} is no RUN folder: it has no {layout.job.name}.")
-        job = Job.load(layout.job)
+        job = Job.open(Path(path))
         if committed(decision_manifest(job.decision)) is None:
             raise BadInputError(f"The run in {path} has no decision yet: run it to its end first.")
         return cls(job, job.decision)

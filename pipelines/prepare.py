@@ -37,7 +37,7 @@ def prepare(recipe: Recipe, run: Path) -> Job:
     write_atomically(layout.identity, _pretty(identity))
     _forget_lost_shards(layout, shards)
     job = Job(run=run, recipe=recipe, pool_identity=pool_identity, shards=shards)
-    keep_recipe(job)
+    keep_recipe(job, job.decision)
     write_atomically(layout.job, job.save().encode())
     return job
 
@@ -86,9 +86,11 @@ def _check_identity(layout: Layout, identity: dict[str, Any]) -> None:
         _check_settings(layout, part, before[part], identity[part])
 
 
-def keep_recipe(job: Job) -> None:
-    """Write RUN/recipes/FINGERPRINT.yaml."""
-    write_atomically(job.layout.recipe(job.fingerprint), _recipe_yaml(job))
+def keep_recipe(job: Job, decision: Path) -> None:
+    """Write RUN/recipes/FINGERPRINT.yaml: the recipe as resolved, and which decision is its own."""
+    content = {**job.description(), "decision": decision.name}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    write_atomically(job.layout.recipe(job.fingerprint), text.encode())
 
 
 def check_recipe(layout: Layout, recipe: Recipe) -> None:
@@ -188,10 +190,6 @@ def _file_digest(path: Path) -> str:
         return file_sha256(path)
     except OSError as err:
         raise BadInputError(f"{path} cannot be read: {err.strerror or err}.") from err
-
-
-def _recipe_yaml(job: Job) -> bytes:
-    return yaml.safe_dump(job.description(), sort_keys=False, allow_unicode=True).encode()
 
 
 def _pretty(content: Any) -> bytes:

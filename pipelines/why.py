@@ -34,9 +34,7 @@ def explain(run: Path, what: str) -> list[Explanation]:
 
     Raises: BadInputError: `run` is no RUN folder, or no row has this uid or URL."""
     layout = Layout(run)
-    if not layout.job.is_file():
-        raise BadInputError(f"{run} is no RUN folder: it has no {layout.job.name}.")
-    job = Job.load(layout.job)
+    job = Job.open(run)
     column = "uid" if re.fullmatch(rf"[0-9a-f]{{{UID_HEX_DIGITS}}}", what) else "url"
     found = [
         _explain(job, layout, shard, row)
