@@ -1,11 +1,9 @@
 """A finished run in a notebook: its funnel, its samples as a table, its pictures, and what if.
 
-from pipelines.notebook import Run
-
-run = Run.open("demo-run")
-run.funnel()
-run.samples(stage="clip", near=("clip-pocket", 0.067)).head(20)
-run.with_rule("clip_score", at_least=0.1).funnel()
+>>> run = Run.open("demo-run")
+>>> run.funnel()
+>>> run.samples(stage="clip", near=("clip-pocket", 0.067)).head(20)
+>>> run.with_rule("clip_score", at_least=0.1).funnel()
 """
 
 import io

@@ -101,7 +101,8 @@ def check_recipe(layout: Layout, recipe: Recipe) -> None:
         _check_identity(layout, _identity(recipe))
         return
     before = _read_identity(layout.identity)["fetch"]
-    _check_settings(layout, "fetch", before, recipe.fetch.identity() if before else before)
+    if before:  # an adopted pool was not fetched
+        _check_settings(layout, "fetch", before, recipe.fetch.identity())
 
 
 def _check_settings(layout: Layout, part: str, before: Settings, now: Settings) -> None:
@@ -117,9 +118,9 @@ def _read_identity(path: Path) -> dict[str, Any]:
         before = json.loads(path.read_bytes())
         if "sha256" in before["input"] and "fetch" in before:
             return before
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise BadInputError(f"{path} is damaged: take another --out.")
+    raise BadInputError(f"{path} is damaged or missing: take another --out.")
 
 
 def _difference(before: Settings, now: Settings) -> str:

@@ -136,13 +136,15 @@ def _draw_shard(job: Job, shard: int, numbers: npt.NDArray[np.int64], rng: Rng) 
     uids = table["uid"].take(order)
     kind = pa.map_(pa.string(), pa.float32())
     guesses = [[(LANGUAGES[n], 0.9), (LANGUAGES[n - 1], 0.1)] for n in _skewed(rng, len(numbers))]
-    languages = {"uid": uids, "languages": pa.array(guesses, kind)}
-    scores = {"uid": uids, "score": rng.normal(0.25, 0.06, len(numbers)).astype(np.float32)}
-    for step, columns in ((job.steps[4], languages), (job.steps[5], scores)):
-        assert step.measure is not None
-        manifest = part_manifest(step.measure, shard, 0)
+    scores = rng.normal(0.25, 0.06, len(numbers)).astype(np.float32)
+    measures = {
+        "language": {"uid": uids, "languages": pa.array(guesses, kind)},
+        "clip-pocket": {"uid": uids, "score": scores},
+    }
+    for name in job.measure_names():
+        manifest = part_manifest(job.measure(name), shard, 0)
         with Draft(manifest) as draft:
-            pq.write_table(pa.table(columns), draft.path(f"{manifest.stem}.parquet"))
+            pq.write_table(pa.table(measures[name]), draft.path(f"{manifest.stem}.parquet"))
 
 
 def _skewed(rng: Rng, count: int) -> list[int]:

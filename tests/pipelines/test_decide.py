@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from milling import stamps
 from small_run import RECIPE, ROWS
@@ -15,6 +16,7 @@ from pipelines.engines.lock import run_lock
 from pipelines.job import Job
 from pipelines.recipe import Recipe, make_recipe
 from schemas.errors import BadInputError
+from schemas.layout import shard_name
 from transforms.decide.ledger import selection
 
 
@@ -71,11 +73,11 @@ def test_a_row_without_a_measure_is_told_and_not_selected(job: Job, tmp_path: Pa
     whole = Job(run=job.run, recipe=looser, pool_identity="p", shards=len(ROWS))
     assert report.decision != str(whole.decision), "the whole decision is still to be made"
     assert not (job.run / "outcomes").exists()
-    kept = np.load(Path(report.decision or "") / "selection.npy")
+    decision = Path(report.decision or "")
+    ledgers = [pq.read_table(decision / "ledger" / f"{shard_name(n)}.parquet") for n in ROWS]
+    kept = [line["uid"] for ledger in ledgers for line in ledger.to_pylist() if line["kept"]]
+    assert np.load(decision / "selection.npy").tolist() == selection(kept).tolist()
     assert len(kept) == report.kept == 3
-    assert selection([f"{high:016x}{low:016x}" for high, low in kept.tolist()]).tolist() == (
-        kept.tolist()
-    )
 
 
 def test_a_rule_over_the_whole_pool_leaves_its_outcome(job: Job, tmp_path: Path) -> None:
@@ -116,4 +118,10 @@ def test_a_recipe_that_decided_is_kept_with_its_decision(job: Job, tmp_path: Pat
 def test_a_run_that_is_at_work_is_waited_for(job: Job, tmp_path: Path) -> None:
     (job.run / "pool" / "00001_stats.json").unlink()
     with run_lock(job.run), pytest.raises(BadInputError, match="Another run is at work"):
+        decide(job.run, _recipe(tmp_path))
+
+
+def test_a_run_without_its_record_is_refused(job: Job, tmp_path: Path) -> None:
+    job.layout.identity.unlink()
+    with pytest.raises(BadInputError, match=r"run\.json is damaged or missing"):
         decide(job.run, _recipe(tmp_path))

@@ -69,7 +69,7 @@ def test_a_damaged_record_of_the_input_is_told(text: str, recipe: Recipe, tmp_pa
     run = tmp_path / "run"
     prepare(recipe, run)
     Layout(run).identity.write_text(text)
-    with pytest.raises(BadInputError, match=r"run\.json is damaged: take another --out"):
+    with pytest.raises(BadInputError, match=r"run\.json is damaged or missing: take another --out"):
         prepare(recipe, run)
 
 

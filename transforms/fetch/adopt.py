@@ -65,7 +65,10 @@ def read_pool_columns(source_tar: Path) -> pa.Table:
     sha256 says so: each was fetched by itself, and may have got another picture.
 
     Raises: CorruptPoolError: the parquet cannot be read."""
-    source = _read_source(source_tar)
+    return _pool_columns(_read_source(source_tar), source_tar)
+
+
+def _pool_columns(source: pa.Table, source_tar: Path) -> pa.Table:
     keys = source["key"].to_pylist()
     places = [f"{source_tar.name}/{key}" for key in keys]
     columns: dict[str, Sequence[str | None]] = {
@@ -90,7 +93,7 @@ def adopt_shard(source_tar: Path, rows: pa.Table, shard: int, pool: Path) -> Man
         return done
     began_s = time.time()
     source = _read_source(source_tar)
-    if read_pool_columns(source_tar)["url"].to_pylist() != rows["url"].to_pylist():
+    if _pool_columns(source, source_tar)["url"].to_pylist() != rows["url"].to_pylist():
         raise CorruptPoolError(
             f"The pool shard {source_tar} has other rows than when this run began: restore it,"
             " or run the recipe with another --out."
