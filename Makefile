@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-run
 
-.PHONY: demo test lint install pocket constraints clean
+.PHONY: demo test test-slow lint install pocket constraints clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pairmill demo --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

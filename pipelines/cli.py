@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipelines.cli_look import audit, curve, diff, search, why
+from pipelines.cli_options import BeamFlags, Debug, Json, Out, Run
 from schemas.errors import BadInputError, FaultsFoundError, PairmillError
 from schemas.report import RunReport
 
@@ -24,14 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="URL lists in, sharded training corpora for vision-language models out.",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="The report as the last line of stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Out = Annotated[Path | None, typer.Option("--out", help="The RUN folder; the same one resumes.")]
-BeamFlags = Annotated[
-    list[str] | None,
-    typer.Argument(help="Flags for Beam, after --", show_default=False, metavar="-- [BEAM FLAGS]"),
-]
 
 
 def main() -> None:
@@ -87,7 +81,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run a recipe: from a list of URLs, or a finished pool, to training shards."""
-    from pipelines.recipe import load_recipe
+    from pipelines.recipe_file import load_recipe
     from pipelines.run import run_recipe
 
     loaded = load_recipe(recipe)
@@ -119,16 +113,18 @@ def demo(
 
 @app.command()
 def decide(
-    run: Annotated[Path, typer.Argument(help="A RUN folder with a finished pool.")],
-    recipe: Annotated[Path, typer.Argument(help="The recipe whose rules decide.")],
+    run: Run,
+    recipe: Annotated[
+        Path, typer.Argument(help="The recipe whose rules decide, or a file of uids to keep.")
+    ],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Decide anew over what was fetched and measured: in seconds, without Beam."""
     from pipelines.decide import decide as decide_run
-    from pipelines.recipe import load_recipe
+    from pipelines.decide import recipe_from
 
-    report = decide_run(run, load_recipe(recipe))
+    report = decide_run(run, recipe_from(run, recipe))
     _print(report, as_json)
     if report.unmeasured:
         print(
@@ -138,21 +134,8 @@ def decide(
         )
 
 
-@app.command()
-def why(
-    run: Annotated[Path, typer.Argument(help="A RUN folder.")],
-    what: Annotated[str, typer.Argument(help="A uid, or a URL.", metavar="UID-or-URL")],
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Tell what became of a row, and why."""
-    from pipelines.why import explain, print_explanations
-
-    lines = explain(run, what)
-    if as_json:
-        print(json.dumps(lines, ensure_ascii=False))
-    else:
-        print_explanations(lines, Console())
+for _look in (why, curve, diff, audit, search):
+    app.command()(_look)
 
 
 @app.command()

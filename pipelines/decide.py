@@ -7,12 +7,15 @@ from pipelines.engines.lock import run_lock
 from pipelines.job import Job
 from pipelines.prepare import check_recipe, keep_recipe
 from pipelines.recipe import Recipe
+from pipelines.recipe_file import load_recipe
+from pipelines.steps import RuleStep
 from schemas.errors import BadInputError
 from schemas.fingerprint import fingerprint
 from schemas.layout import pool_manifest
 from schemas.report import RunReport
 from transforms.decide.at_once import decide_at_once, write_at_once
 from transforms.decide.ledger import read_funnel
+from transforms.decide.selection import SELECTION_ENDINGS, SelectionRule
 from transforms.shards.commit import committed
 from transforms.shards.measures import measure_parts
 
@@ -44,10 +47,42 @@ def decide(run: Path, recipe: Recipe) -> RunReport:
     )
 
 
+def recipe_from(run: Path, path: Path) -> Recipe:
+    """A recipe file; or, of a selection made elsewhere, the run's recipe with that as its rule.
+
+    Raises: BadInputError: it cannot be read."""
+    if path.suffix not in SELECTION_ENDINGS:
+        return load_recipe(path)
+    step = RuleStep(selection=SelectionRule(file=path.resolve()))
+    step.rule.check()
+    return Job.open(run).recipe.model_copy(update={"rules": (step,), "corpora": {}})
+
+
+def decision_of(run: Path, what: str) -> Path:
+    """The folder of a decision: by the beginning of its fingerprint, or made from a file.
+
+    Raises: BadInputError: there is neither such a file nor one such decision."""
+    if Path(what).is_file():
+        return Path(str(decide(run, recipe_from(run, Path(what))).decision))
+    return find_decision(Job.open(run), what)
+
+
+def find_decision(job: Job, beginning: str) -> Path:
+    """Raises: BadInputError: none, or more than one, of the run's decisions begins so."""
+    manifests = sorted(job.layout.run.glob("decisions/*/decision.json"))
+    there = [path.parent.name for path in manifests if committed(path) is not None]
+    found = [name for name in there if name.startswith(beginning)]
+    if len(found) != 1:
+        fault = "Several decisions begin with" if found else "There is no file and no decision"
+        raise BadInputError(f"{fault} {beginning!r}; there are: {', '.join(there) or 'none'}.")
+    return job.layout.decision(found[0])
+
+
 def _job(before: Job, recipe: Recipe) -> Job:
     layout = before.layout
     check_recipe(layout, recipe)
     job = dataclasses.replace(before, recipe=recipe)
+    job.check()
     missing = [n for n in range(job.shards) if committed(pool_manifest(layout.pool, n)) is None]
     if missing:
         raise BadInputError(
@@ -59,7 +94,7 @@ def _job(before: Job, recipe: Recipe) -> Job:
 
 def _partial(job: Job) -> Path:
     """The folder of a decision that waits for measures: named by the parts there are."""
-    folders = {step.measure for step in job.steps if step.measure is not None}
+    folders = {measure for step in job.steps for measure in step.measures}
     parts = sorted(
         f"{folder.parent.name}/{folder.name}/{part.name}"
         for folder in folders

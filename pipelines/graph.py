@@ -6,13 +6,27 @@ from typing import TypeAlias
 
 import apache_beam as beam
 from apache_beam.pvalue import PValue
+from transforms.measure.head import load_head
 
 from pipelines.job import Job
 from transforms.corpora.stage import Build
 from transforms.decide.stage import Decide, Settle
 from transforms.fetch.stage import Fetch
+from transforms.measure import measurers
+from transforms.measure.concepts import read_entries
+from transforms.measure.language import LanguagePolicy, load_detector
+from transforms.measure.own import load_own
+from transforms.measure.policy import (
+    ConceptsPolicy,
+    FunctionPolicy,
+    HeadPolicy,
+    ImagePolicy,
+    PhrasesPolicy,
+    TextPolicy,
+)
+from transforms.measure.stage import Measure, Measurer
 from transforms.score.clip_model import load_clip
-from transforms.score.stage import Measure, Measurer, measure_part_clip, measure_part_languages
+from transforms.score.policy import ClipPolicy
 
 Shards: TypeAlias = PValue  # a PCollection of shard numbers
 
@@ -35,26 +49,51 @@ def mill(pipeline: beam.Pipeline, job_file: str) -> None:
 
 
 def _screen(shards: Shards, job: Job) -> Shards:
-    """Each rule in its place: its measure just before it, for the rows still kept there."""
+    """Each rule in its place: its measures just before it, for the rows still kept there."""
     for place, step in enumerate(job.steps):
-        before, name = job.steps[:place], step.rule.measure
-        label = f"{place} {job.recipe.rules[place].name}"
-        if step.measure is not None and name is not None:
-            measurer = _measurer(job, name)
-            shards |= f"{label}: measure" >> Measure(job.run, step.measure, before, measurer)
+        before = job.steps[:place]
+        for name in dict.fromkeys(n for m in step.rule.measures for n in job.with_needs(m)):
+            measure = Measure(job.run, job.measure(name), before, _measurer(job, name))
+            shards |= f"{step.name}: measure {name}" >> measure
         if step.outcome is not None:
-            shards |= f"{label}: settle" >> Settle(job.run, before, step)
+            shards |= f"{step.name}: settle" >> Settle(job.run, before, step)
     return shards
 
 
 def _measurer(job: Job, name: str) -> Measurer:
-    model = job.measure_model(name)
-    return measure_part_languages if model is None else partial(measure_part_clip, policy=model)
+    """The function that makes a part of a measure, with what it was set to."""
+    policy = job.recipe.policy(name)
+    match policy:
+        case ClipPolicy():
+            return partial(measurers.measure_part_clip, policy=policy)
+        case LanguagePolicy():
+            return partial(measurers.measure_part_languages, policy=policy)
+        case TextPolicy():
+            return measurers.measure_part_text
+        case ImagePolicy():
+            return partial(measurers.measure_part_image, detector=policy.text_detector)
+        case HeadPolicy():
+            clip = job.measure(job.with_needs(name)[0])
+            return partial(measurers.measure_part_head, policy=policy, clip=clip)
+        case ConceptsPolicy():
+            return partial(measurers.measure_part_concepts, policy=policy)
+        case PhrasesPolicy():
+            return partial(measurers.measure_part_phrases, policy=policy)
+        case FunctionPolicy():
+            return partial(measurers.measure_part_own, policy=policy)
 
 
 def _check_models(job: Job) -> None:
-    """A model that cannot be loaded is told before anything is fetched."""
+    """What cannot be loaded is told before anything is fetched."""
     for name in job.measure_names():
-        model = job.measure_model(name)
-        if model is not None:
-            load_clip(model)
+        match policy := job.recipe.policy(name):
+            case ClipPolicy():
+                load_clip(policy)
+            case LanguagePolicy():
+                load_detector(policy)
+            case HeadPolicy():
+                load_head(policy.file)
+            case FunctionPolicy():
+                load_own(policy.function, Path())
+            case ConceptsPolicy():
+                read_entries(policy.list)

@@ -8,7 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.recipe import Recipe
+from pipelines.measures import measure_identity
+from pipelines.recipe import CLIP, Recipe
 from schemas.errors import BadInputError, RunFailedError
 from schemas.fingerprint import Json, fingerprint
 from schemas.layout import (
@@ -19,12 +20,11 @@ from schemas.layout import (
 )
 from transforms.decide.ledger import read_funnel
 from transforms.decide.screen import Step
-from transforms.score.language import LANGUAGE
-from transforms.score.policy import ClipPolicy, model_identity
+from transforms.measure.policy import HeadPolicy
 from transforms.shards.commit import committed
 
 # Part of every fingerprint of a stage: raise it where the stage's numbers or bytes change.
-STAGE_VERSIONS = {"measure": 1, "outcome": 1, "decision": 1, "corpus": 1}
+STAGE_VERSIONS = {"measure": 1, "outcome": 2, "decision": 2, "corpus": 1}
 
 
 class UnitManifests(NamedTuple):
@@ -51,11 +51,12 @@ class Job:
 
     @cached_property
     def _described(self) -> list[Json]:
-        """Each rule with the fingerprint of the measure it reads."""
+        """Each rule with the fingerprints of the measures it reads."""
         return [
             [
-                step.model_dump(mode="json", exclude_none=True),
-                step.rule.measure and self.measure(step.rule.measure).name,
+                step.name,
+                step.rule.identity(),
+                [self.measure(measure).name for measure in step.rule.measures],
             ]
             for step in self.recipe.rules
         ]
@@ -71,8 +72,8 @@ class Job:
         if rule.whole_pool:  # depends on all rules up to here
             found = self._fingerprint("outcome", self._described[: place + 1])
             outcome = self.layout.outcome(name, found)
-        measure = None if rule.measure is None else self.measure(rule.measure)
-        return Step(rule=rule, measure=measure, outcome=outcome)
+        measures = tuple(self.measure(measure) for measure in rule.measures)
+        return Step(name=f"rules.{place}.{name}", rule=rule, measures=measures, outcome=outcome)
 
     @cached_property
     def decision(self) -> Path:
@@ -88,9 +89,11 @@ class Job:
         """Folder of a measure: its name, its settings and its model's digest, not the rules."""
         return self.layout.measure(name, self._fingerprint("measure", self._measure_identity(name)))
 
-    def measure_model(self, name: str) -> ClipPolicy | None:
-        """The CLIP model of a measure; None for the language measure."""
-        return None if name == LANGUAGE else self.recipe.clip_model(name.removeprefix("clip-"))
+    def with_needs(self, measure: str) -> list[str]:
+        """A measure after those that it is made from: a head reads a CLIP model's embeddings."""
+        policy = self.recipe.policy(measure)
+        needs = [f"{CLIP}{policy.clip}"] if isinstance(policy, HeadPolicy) else []
+        return [*needs, measure]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,8 +114,20 @@ class Job:
 
     def measure_names(self) -> list[str]:
         """Measures that the rules need, in the order in which they are made."""
-        names = [step.rule.measure for step in self.recipe.rules]
-        return list(dict.fromkeys(name for name in names if name is not None))
+        names = [
+            name
+            for step in self.recipe.rules
+            for measure in step.rule.measures
+            for name in self.with_needs(measure)
+        ]
+        return list(dict.fromkeys(names))
+
+    def check(self) -> None:
+        """Raises: BadInputError: a file that a rule or a measure reads cannot be used."""
+        for step in self.recipe.rules:
+            step.rule.check()
+        for name in self.measure_names():
+            measure_identity(self.recipe.policy(name))
 
     def save(self) -> str:
         """The job as JSON, for `load`."""
@@ -154,9 +169,10 @@ class Job:
         measures: set[Path] = set()
         for step in self.steps:
             stage = step.rule.stage.value
-            if step.measure is not None and step.measure not in measures:
-                measures.add(step.measure)
-                yield UnitManifests(stage, step.measure, "*-*.json", self.shards)
+            for measure in self._folders(step):
+                if measure not in measures:
+                    measures.add(measure)
+                    yield UnitManifests(stage, measure, "*-*.json", self.shards)
             if step.outcome is not None:
                 yield UnitManifests(stage, step.outcome, outcome_manifest(step.outcome).name, 1)
         yield UnitManifests("decide", self.decision / LEDGER, "*.json", self.shards)
@@ -177,8 +193,12 @@ class Job:
     def _fingerprint(self, stage: str, content: Json) -> str:
         return fingerprint([stage, STAGE_VERSIONS[stage], self.pool_identity, content])
 
+    def _folders(self, step: Step) -> list[Path]:
+        """Of the measures that are made for a step."""
+        names = [name for one in step.rule.measures for name in self.with_needs(one)]
+        return [self.measure(name) for name in names]
+
     def _measure_identity(self, name: str) -> Json:
-        model = self.measure_model(name)
-        if model is None:
-            return [name, "langdetect", version("langdetect")]
-        return [name, model_identity(model)]
+        policy = self.recipe.policy(name)
+        needs = [self.measure(need).name for need in self.with_needs(name)[:-1]]
+        return [name, measure_identity(policy), *needs]

@@ -2,11 +2,12 @@
 
 >>> run = Run.open("demo-run")
 >>> run.funnel()
->>> run.samples(stage="clip", near=("clip-pocket", 0.067)).head(20)
->>> run.with_rule("clip_score", at_least=0.1).funnel()
+>>> run.samples(stage="clip", order_by="border").head(20)
+>>> looser = run.with_rule("clip_score", at_least=0.05)
+>>> run.drops_beyond(looser)
 """
 
-import io
+import dataclasses
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -14,24 +15,29 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import yaml
 from PIL import Image
 
-from pipelines.decide import decide
+from pipelines.decide import decide, find_decision
 from pipelines.job import Job
-from pipelines.recipe import make_recipe
+from pipelines.recipe_file import make_recipe
+from pipelines.steps import LANGUAGES, columns_of
 from pipelines.why import Explanation, explain
 from schemas.errors import BadInputError
 from schemas.layout import decision_manifest, ledger_manifest, shard_name
 from schemas.outcome import Stage
 from schemas.pair import Status
+from transforms.decide.basic import SIDES
 from transforms.decide.ledger import read_funnel
-from transforms.score.language import LANGUAGE
+from transforms.decide.rule import Rule
+from transforms.measure.language import likeliest
 from transforms.shards.commit import committed
 from transforms.shards.measures import read_measure
 from transforms.shards.pool import PoolImages, read_pool
 from transforms.shards.tables import read_committed
 
-_FACTS = ["row", "url", "caption", "key", "status", "original_width", "original_height"]
+_FACTS = ["row", "url", "caption", "key", "status", *SIDES]
+_ENDING = ("stage", "reason", "rule", "value", "limit", "detail")  # of the ledger
 
 
 class Run:
@@ -43,11 +49,16 @@ class Run:
         self.decision = decision
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(cls, path: str | Path, decision: str | None = None) -> Self:
         """The run in a folder, under the decision of the recipe that ran there last.
 
-        Raises: BadInputError: the folder is no RUN, or nothing was decided there yet."""
+        Args: decision: another one, by its fingerprint or a beginning of it that no other has.
+        Raises: BadInputError: the folder is no RUN, nothing was decided there yet, or there is
+            not exactly one such decision."""
         job = Job.open(Path(path))
+        if decision is not None:
+            folder = find_decision(job, decision)
+            return cls(_job_of(job, folder), folder)
         if committed(decision_manifest(job.decision)) is None:
             raise BadInputError(f"The run in {path} has no decision yet: run it to its end first.")
         return cls(job, job.decision)
@@ -74,12 +85,15 @@ class Run:
     ) -> pd.DataFrame:
         """A line for each input row, indexed by uid: facts, outcome, and a column a measure.
 
-        A CLIP measure is its score, `language` the likeliest code; NaN where it was not measured.
+        `clip-pocket.score`, `text.words` and so on; a language measure is the column of its own
+        name, with the likeliest code. NaN where a row was not measured.
 
         Args:
             stage, reason, kept: only the rows that ended so.
             near: (column, limit): only rows with a value there, those nearest the limit first.
-            order_by: a column to sort by, where `near` is not given.
+            order_by: a column to sort by, where `near` is not given; `border` has the rows that
+                a number decided, nearest to the limit first, and those of several rules in turn:
+                their units differ.
         Raises: BadInputError: there is no such column or stage."""
         if stage is not None and stage not in list(Stage):
             raise BadInputError(f"There is no stage {stage!r}; there are: {', '.join(Stage)}.")
@@ -87,16 +101,38 @@ class Run:
         for column, wanted in (("stage", stage), ("reason", reason), ("kept", kept)):
             if wanted is not None:
                 table = table.loc[table[column] == wanted]
+        if near is None and order_by == "border":
+            decided = table.loc[table["value"].notna() & table["limit"].notna()]
+            return _by_border(decided)
         if near is None:
-            return table.sort_values(_known(order_by, table), kind="stable")
-        measure, limit = _known(near[0], table), near[1]
+            return table.sort_values(known_column(order_by, table), kind="stable")
+        measure, limit = known_column(near[0], table), near[1]
         measured = table.loc[table[measure].notna()]
         far = np.abs(measured[measure].to_numpy(np.float64) - limit)
         return measured.iloc[np.argsort(far, kind="stable")]
 
+    def drops_beyond(self, other: "Run") -> pd.DataFrame:
+        """The rows that are dropped here and kept in `other`, as they end here; nearest to the
+        limit first, and last those that no number decided.
+
+        `run.drops_beyond(looser)` is what a looser rule adds, and `stricter.drops_beyond(run)`
+        what a stricter one takes away."""
+        kept = other.samples(kept=True)["row"]
+        dropped = self.samples(kept=False)
+        return _by_border(dropped.loc[dropped["row"].isin(kept)])
+
     def why(self, what: str) -> list[Explanation]:
-        """What became of a row, by its uid or URL: as `pairmill why`, of the last recipe's run."""
-        return explain(self.path, what)
+        """What became of each row with this uid or URL: as `pairmill why` tells it, but under
+        this decision, and with the rule, the value and the limit."""
+        return [self._told(line) for line in explain(self.path, what)]
+
+    def rule(self, name: str) -> Rule:
+        """A rule of the recipe, with its settings: run.rule("clip_score").at_least.
+
+        Args: name: as in the recipe, clip_score; or with its place, where there are several of
+            one name: rules.5.clip_score, rules.2.any_of.0.clip_score.
+        Raises: BadInputError: the recipe has no such rule, or several."""
+        return self._leaves()[self._place(name)]
 
     def image(self, uid: str) -> Image.Image:
         """The picture of a row, as the pool stores it.
@@ -110,10 +146,10 @@ class Run:
         if line["status"] != Status.SUCCESS:
             raise KeyError(f"the image of {uid} was not fetched")
         with PoolImages(self.job.layout.pool, int(line["shard"])) as images:
-            return Image.open(io.BytesIO(images.read(line["key"])[1])).convert("RGB")
+            return images.picture(line["key"])
 
     def with_rule(self, name: str, **settings: Any) -> "Run":
-        """The same run, decided anew with other settings of the first rule of this name.
+        """The same run, decided anew with other settings of one rule; named as in `rule`.
 
         Takes seconds: nothing is fetched or measured. Rows that lack a measure are `unmeasured`.
         A setting that is None is taken away: with_rule("clip_score", at_least=None,
@@ -121,48 +157,102 @@ class Run:
 
         Raises: BadInputError: the recipe has no such rule, or the settings are impossible."""
         content = self.job.recipe.model_dump(mode="json", exclude_none=True)
-        rule = next((step[name] for step in content["rules"] if name in step), None)
-        if rule is None:
-            there = ", ".join(step.name for step in self.job.recipe.rules)
-            raise BadInputError(f"The recipe has no rule {name!r}; it has: {there}.")
+        rule: Any = content
+        for key in self._place(name).split("."):
+            rule = rule[int(key) if isinstance(rule, list) else key]
         rule.update(settings)
         for cleared in [key for key, value in rule.items() if value is None]:
             del rule[cleared]
         recipe = make_recipe(content, source=self.path / "with_rule")
         report = decide(self.path, recipe)
-        job = Job(self.path, recipe, self.job.pool_identity, self.job.shards)
-        return Run(job, Path(str(report.decision)))
+        return Run(dataclasses.replace(self.job, recipe=recipe), Path(str(report.decision)))
+
+    def _leaves(self) -> dict[str, Rule]:
+        """The rules that are not made of others, by their places: rules.5.clip_score."""
+        steps = enumerate(self.job.recipe.rules)
+        return {place: rule for n, step in steps for place, rule in step.leaves(f"rules.{n}")}
+
+    def _place(self, name: str) -> str:
+        places = list(self._leaves())
+        found = [place for place in places if place == name or place.rpartition(".")[2] == name]
+        if not found:
+            there = ", ".join(place.rpartition(".")[2] for place in places)
+            raise BadInputError(f"The recipe has no rule {name!r}; it has: {there}.")
+        if len(found) > 1:
+            raise BadInputError(f"Several rules are named {name!r}; say which: {', '.join(found)}.")
+        return found[0]
+
+    def _told(self, line: Explanation) -> Explanation:
+        """An explanation of the last recipe's decision, with the outcome in this one."""
+        rows = self._rows
+        sample = rows.loc[rows["row"] == line["row"]].iloc[0]
+        ending = {name: _plain(sample[name]) for name in _ENDING if pd.notna(sample[name])}
+        head = {name: line[name] for name in ("row", "uid", "url", "caption")}
+        facts = {name: line[name] for name in ("image", "measures")}
+        # Corpora are built from the last recipe's decision.
+        is_last = self.decision == Job.open(self.path).decision
+        facts["corpora"] = line["corpora"] if is_last else {}
+        return head | {"outcome": "kept" if sample["kept"] else "dropped"} | ending | facts
 
     @cached_property
     def _rows(self) -> pd.DataFrame:
         shards = [self._shard_rows(shard) for shard in range(self.job.shards)]
         table = pd.concat(shards, ignore_index=True)
         for name in self.job.measure_names():
-            values = self._measured(name)
-            table[name] = [values.get(uid) for uid in table["uid"]]
+            measured = self._measured(name)
+            table = table.merge(measured, on="uid", how="left", validate="many_to_one")
         return table.set_index("uid")
 
     def _shard_rows(self, shard: int) -> pd.DataFrame:
         manifest = ledger_manifest(self.decision, shard)
         ledger = read_committed(manifest, f"{shard_name(shard)}.parquet").to_pandas()
         facts = read_pool(self.job.layout.pool, shard, columns=_FACTS).to_pandas()
-        return ledger.merge(facts, on="row").assign(shard=shard)
+        shorter, longer = facts[list(SIDES)].min(axis=1), facts[list(SIDES)].max(axis=1)
+        facts = facts.assign(shorter_side_px=shorter, aspect=longer / shorter, shard=shard)
+        return ledger.merge(facts, on="row")
 
-    def _measured(self, name: str) -> dict[str, Any]:
-        """uid to the value of a measure."""
-        parts = [read_measure(self.job.measure(name), n) for n in range(self.job.shards)]
-        table = pa.concat_tables([part for part in parts if part.num_rows] or parts[:1])
-        column = "languages" if name == LANGUAGE else "score"
-        if column not in table.column_names:
-            return {}
-        values = table[column].to_pylist()
-        if name == LANGUAGE:
-            values = [guesses[0][0] if guesses else None for guesses in values]
-        return dict(zip(table["uid"].to_pylist(), values, strict=True))
+    def _measured(self, name: str) -> pd.DataFrame:
+        """A line for each uid measured: the columns of a measure, as MEASURE.COLUMN."""
+        folder = self.job.measure(name)
+        parts = [read_measure(folder, shard) for shard in range(self.job.shards)]
+        found = pa.concat_tables(parts, promote_options="default")
+        columns = {"uid": found["uid"].to_pandas()}
+        readable = columns_of(self.job.recipe.policy(name))  # others hold places in files
+        for column in found.column_names[1:]:
+            if column == LANGUAGES:
+                columns[name] = likeliest(found[column])
+            elif column in readable or not readable:
+                columns[f"{name}.{column}"] = found[column].to_pandas()
+        return pd.DataFrame(columns)
 
 
-def _known(column: str, table: pd.DataFrame) -> str:
+def known_column(column: str, table: pd.DataFrame) -> str:
+    """The name again. Raises: BadInputError: the table has no such column."""
     if column not in table.columns:
         there = ", ".join(table.columns)
         raise BadInputError(f"There is no column {column!r}; there are: {there}.")
     return column
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _by_border(table: pd.DataFrame) -> pd.DataFrame:
+    """Nearest to the limit first, by the rank among the rows of the same rule; then the rest."""
+    far = (table["value"] - table["limit"]).abs()
+    ranks = far.groupby(table["rule"]).rank(method="first")
+    return table.iloc[np.argsort(ranks.to_numpy(), kind="stable")]  # NaN comes last
+
+
+def _job_of(job: Job, decision: Path) -> Job:
+    """The job with the recipe that made a decision: RUN keeps each recipe beside its name."""
+    if decision == job.decision:
+        return job
+    for path in sorted(job.layout.run.glob("recipes/*.yaml")):
+        kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if kept.get("decision") == decision.name:
+            now = job.recipe.model_dump(mode="json", exclude_none=True)
+            content = kept["recipe"] | {"input": now["input"], "fetch": now["fetch"]}
+            return dataclasses.replace(job, recipe=make_recipe(content, source=path))
+    raise BadInputError(f"No recipe in {job.layout.run}/recipes made the decision {decision.name}.")

@@ -37,6 +37,7 @@ def prepare(recipe: Recipe, run: Path) -> Job:
     write_atomically(layout.identity, _pretty(identity))
     _forget_lost_shards(layout, shards)
     job = Job(run=run, recipe=recipe, pool_identity=pool_identity, shards=shards)
+    job.check()
     keep_recipe(job, job.decision)
     write_atomically(layout.job, job.save().encode())
     return job

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.markup import escape
 
+from pipelines.console import printable
 from pipelines.job import Job
 from schemas.errors import BadInputError
 from schemas.layout import (
@@ -65,7 +66,7 @@ def print_explanations(lines: list[Explanation], console: Console) -> None:
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _rows(layout: Layout, shard: int) -> pa.Table:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, settings
+from milling import demo
 from PIL import Image
 
 from schemas.layout import pool_manifest, shard_name
@@ -38,6 +39,13 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A demo that nothing disturbed, and its report. Whoever changes it takes a copy."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    return out, demo(out)
 
 
 @pytest.fixture(scope="session")

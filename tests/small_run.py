@@ -1,8 +1,12 @@
 """The rows and the recipe of a run so small that one can tell its every outcome by hand."""
 
+from functools import partial
+
 from pipelines.job import Job
 from transforms.decide.stage import commit_ledger
-from transforms.score.stage import measure_part_languages, measure_shard
+from transforms.measure.language import LanguagePolicy
+from transforms.measure.measurers import measure_part_languages
+from transforms.measure.stage import measure_shard
 
 LONG = "a brown dog runs over the green grass in the park"
 ROWS = {
@@ -28,6 +32,7 @@ def screen_all(job: Job) -> None:
     """Measure and judge every shard of the job, up to its ledgers."""
     for shard in ROWS:
         for step in job.steps[1:]:
-            assert step.measure is not None
-            measure_shard(shard, job.run, step.measure, job.steps[:1], measure_part_languages)
+            (measure,) = step.measures
+            measurer = partial(measure_part_languages, policy=LanguagePolicy())
+            measure_shard(shard, job.run, measure, job.steps[:1], measurer)
         commit_ledger(shard, job.run, job.decision, job.steps)

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from pipelines import owners
+from pipelines.steps import BUILT_IN, MeasureStep, RuleStep
 from schemas.errors import BadInputError
 from schemas.outcome import Reason
 from schemas.pair import Failure
+from transforms.measure.image import IMAGE_SCHEMA
+from transforms.measure.text import TEXT_SCHEMA
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("schemas", "transforms", "pipelines")  # each may import itself and those before it
@@ -66,9 +69,18 @@ def test_the_command_starts_without_beam_and_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_names_every_reason() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_documentation_names_every_reason() -> None:
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "rules.md").read_text()
     assert [word for word in (*Reason, *Failure) if f"`{word.value}`" not in text] == []
+
+
+def test_the_documentation_names_every_rule_measure_and_column() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text()
+    rules = {field.alias or name for name, field in RuleStep.model_fields.items()}
+    columns = {*TEXT_SCHEMA.names, *IMAGE_SCHEMA.names}
+    names = rules | columns | BUILT_IN.keys()
+    assert {name for name in names if f"`{name}`" not in text} == set()
+    assert {kind for kind in MeasureStep.model_fields if f"{kind}:" not in text} == {"text"}
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:

@@ -25,7 +25,7 @@ import yaml
 
 from pipelines.bench.machine import Mark, print_marks
 from pipelines.job import Job
-from pipelines.recipe import load_recipe
+from pipelines.recipe_file import load_recipe
 from schemas.layout import Layout, pool_manifest, shard_name
 from schemas.pair import POOL_SCHEMA
 from transforms.shards.commit import Draft, write_atomically
@@ -71,26 +71,32 @@ Rng = np.random.Generator
 
 
 def main(
-    rows: Annotated[int, typer.Option(min=1, help="Rows of the drawn pool.")] = 1_000_000,
+    rows: Annotated[
+        list[int] | None, typer.Option(min=1, help="Rows of the drawn pool; smaller ones first.")
+    ] = None,
     runs: Annotated[
         int, typer.Option(min=1, help="How often to decide; the median counts.")
     ] = RUNS,
 ) -> None:
-    """Draw a pool, decide over it, and print how long it took."""
+    """Draw pools, decide over each, and print how long it took."""
+    marks = [mark for size in sorted(rows or MOST_S) for mark in _measure(size, runs)]
+    print_marks("decide", marks)
+
+
+def _measure(rows: int, runs: int) -> list[Mark]:
+    """The marks of one pool. Memory is that of the largest command so far."""
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / "recipe.yaml"
         recipe.write_text(yaml.safe_dump(RECIPE))
         run = Path(folder) / "run"
         _draw_run(run, recipe, rows)
         spent = [_decide(run, recipe) for _ in range(runs)]
-    seconds, peak = statistics.median(spent), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print_marks(
-        "decide",
-        [
-            _mark(f"s for {rows:,} rows, {len(RECIPE['rules'])} rules", seconds, MOST_S.get(rows)),
-            _mark("GB of memory at most", peak * 1024 / 1e9, MOST_BYTES.get(rows, 0) / 1e9 or None),
-        ],
-    )
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    said = f"{rows:,} rows, {len(RECIPE['rules'])} rules"
+    return [
+        _mark(f"s for {said}", statistics.median(spent), MOST_S.get(rows)),
+        _mark(f"GB for {said}", peak / 1e9, MOST_BYTES.get(rows, 0) / 1e9 or None),
+    ]
 
 
 def _mark(name: str, value: float, most: float | None) -> Mark:

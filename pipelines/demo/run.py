@@ -14,7 +14,8 @@ from pipelines.demo.score import score
 from pipelines.demo.server import serve
 from pipelines.engines.flags import runner_of
 from pipelines.job import Job
-from pipelines.recipe import Recipe, make_recipe
+from pipelines.recipe import Recipe
+from pipelines.recipe_file import make_recipe
 from pipelines.run import run_recipe
 from schemas.layout import Layout, ledger_manifest, shard_name
 from schemas.report import RunReport

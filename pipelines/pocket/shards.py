@@ -17,7 +17,8 @@ from pipelines.demo.corpus import DOMAIN, LIST_FILE
 from pipelines.demo.kinds import Kind
 from pipelines.demo.pictures import Picture, photographs
 from pipelines.demo.server import serve
-from pipelines.recipe import Recipe, make_recipe
+from pipelines.recipe import Recipe
+from pipelines.recipe_file import make_recipe
 from pipelines.run import run_recipe
 
 CORPUS = "photographs"

@@ -13,7 +13,7 @@ from pipelines.demo.corpus import LIST_FILE, plan_demo, write_plan
 from pipelines.demo.run import RECIPE_FILE
 from pipelines.demo.server import serve
 from pipelines.job import Job
-from pipelines.recipe import make_recipe
+from pipelines.recipe_file import make_recipe
 from schemas.layout import Layout, shard_name
 from schemas.pair import ROWS_SCHEMA
 from transforms.corpora.stage import cut_texts, finish, write_corpus_shard

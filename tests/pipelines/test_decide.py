@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from milling import stamps
@@ -14,10 +15,12 @@ from small_run import RECIPE, ROWS
 from pipelines.decide import decide
 from pipelines.engines.lock import run_lock
 from pipelines.job import Job
-from pipelines.recipe import Recipe, make_recipe
+from pipelines.recipe import Recipe
+from pipelines.recipe_file import make_recipe
 from schemas.errors import BadInputError
 from schemas.layout import shard_name
-from transforms.decide.ledger import selection
+from transforms.decide.selection import as_selection
+from transforms.decide.uids import halves
 
 
 def _recipe(folder: Path, **changes: Any) -> Recipe:
@@ -76,7 +79,8 @@ def test_a_row_without_a_measure_is_told_and_not_selected(job: Job, tmp_path: Pa
     decision = Path(report.decision or "")
     ledgers = [pq.read_table(decision / "ledger" / f"{shard_name(n)}.parquet") for n in ROWS]
     kept = [line["uid"] for ledger in ledgers for line in ledger.to_pylist() if line["kept"]]
-    assert np.load(decision / "selection.npy").tolist() == selection(kept).tolist()
+    expected = as_selection(*halves(pa.array(kept)))
+    assert np.load(decision / "selection.npy").tolist() == expected.tolist()
     assert len(kept) == report.kept == 3
 
 
@@ -125,3 +129,18 @@ def test_a_run_without_its_record_is_refused(job: Job, tmp_path: Path) -> None:
     job.layout.identity.unlink()
     with pytest.raises(BadInputError, match=r"run\.json is damaged or missing"):
         decide(job.run, _recipe(tmp_path))
+
+
+def test_a_whole_pool_rule_over_shards_that_lack_its_measure(job: Job, tmp_path: Path) -> None:
+    """One shard has no part of the measure at all; its rows wait, and the others are decided."""
+    shutil.rmtree(job.run / "decisions")
+    for path in job.steps[1].measures[0].glob("00001-*"):
+        path.unlink()
+    fraction = {"clip_score": {"top_fraction": 0.5, "each_language": True}}
+    for rules in (
+        [{"caption": {}}, {"equal_languages": {"groups": [["en"], ["fr"]]}}],
+        [{"caption": {}}, fraction],  # nothing is measured at all
+    ):
+        report = decide(job.run, _recipe(tmp_path, rules=rules))
+        assert report.unmeasured == (2 if rules[1] is not fraction else 4)
+        assert report.kept == 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.job import Job
-from pipelines.recipe import make_recipe
+from pipelines.recipe_file import make_recipe
 
 RULES: list[dict[str, Any]] = [
     {"caption": {}},
@@ -32,9 +32,9 @@ def _job(content: dict[str, Any] = CONTENT, run: str = "/run", pool: str = "p") 
 def _places(job: Job) -> dict[str, str]:
     """Every stage of the job and the folder its results lie in."""
     return {
-        "language": str(job.steps[1].measure),
+        "language": str(job.steps[1].measures),
         "dedupe": str(job.steps[2].outcome),
-        "clip": str(job.steps[3].measure),
+        "clip": str(job.steps[3].measures),
         "top": str(job.steps[4].outcome),
         "decision": str(job.decision),
         "corpus": str(job.corpus("pairs")),
@@ -68,7 +68,7 @@ def test_the_order_of_rules_is_the_funnel() -> None:
     swapped = [RULES[1], RULES[0], *RULES[2:]]
     before, after = _job(), _job(CONTENT | {"rules": swapped})
     assert before.decision != after.decision
-    assert before.steps[1].measure == after.steps[0].measure
+    assert before.steps[1].measures == after.steps[0].measures
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_where_a_run_and_its_input_lie_changes_no_fingerprint() -> None:
 
 def _below(job: Job) -> list[Path]:
     """Where a job's results lie, seen from its RUN."""
-    measures = [step.measure for step in job.steps if step.measure is not None]
+    measures = [measure for step in job.steps for measure in step.measures]
     places = (job.decision, job.corpus("pairs"), *measures)
     return [place.relative_to(job.run) for place in places]
 
@@ -147,9 +147,8 @@ def test_a_job_that_was_saved_is_the_same_job(tmp_path: Path) -> None:
 def test_measures_come_in_the_order_of_the_rules_each_once() -> None:
     job = _job()
     assert job.measure_names() == ["language", "clip-b"]
-    assert job.measure_model("language") is None
-    assert job.measure_model("clip-b") == job.recipe.clip["b"]
-    assert job.steps[3].measure == job.steps[4].measure
+    assert job.recipe.policy("clip-b") == job.recipe.clip["b"]
+    assert job.steps[3].measures == job.steps[4].measures
 
 
 def test_every_units_manifest_lies_below_the_run_and_is_counted_once() -> None:

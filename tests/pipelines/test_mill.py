@@ -17,19 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
 import yaml
-from milling import PAIRMILL, ROWS, demo, pairmill, run, run_bytes, run_killed, stamps
+from milling import PAIRMILL, ROWS, pairmill, run, run_bytes, run_killed, stamps
 
 from pipelines.demo.run import read_ledger
 from pipelines.job import Job
 from schemas.layout import Layout
 from schemas.report import RunReport
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A demo that nothing disturbed, and its report."""
-    out = tmp_path_factory.mktemp("undisturbed") / "run"
-    return out, demo(out)
 
 
 def _job(out: Path) -> Job:

@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.job import Job
 from pipelines.prepare import prepare
-from pipelines.recipe import Recipe, make_recipe
+from pipelines.recipe import Recipe
+from pipelines.recipe_file import make_recipe
 from schemas.errors import BadInputError, RunFailedError
 from schemas.layout import Layout
 

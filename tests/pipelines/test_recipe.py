@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from pipelines import recipe as recipe_module
-from pipelines.recipe import POCKET_FOLDER, Recipe, load_recipe, make_recipe
+from pipelines.recipe import POCKET_FOLDER, Recipe
+from pipelines.recipe_file import load_recipe, make_recipe
 from schemas.errors import BadInputError
 from transforms.score.policy import LOCAL_DIR
 
@@ -51,9 +52,7 @@ def test_every_example_is_a_recipe(path: Path) -> None:
 def test_the_example_of_datacomp_has_its_published_figures() -> None:
     recipe = load_recipe(PIPELINES / "recipes" / "datacomp-small.yaml")
     rules = {step.name: step.rule for step in recipe.rules}
-    assert rules["shorter_side"].at_least_px == 200  # pyright: ignore
-    assert rules["aspect"].at_most == 3.0  # pyright: ignore
-    assert (rules["caption"].min_words, rules["caption"].min_chars) == (3, 6)  # pyright: ignore
+    assert list(rules) == ["datacomp_basic", "exact_duplicate", "clip_score"]
     assert rules["clip_score"].top_fraction == 0.3  # pyright: ignore
 
 
@@ -94,8 +93,11 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_name(
         ({"rules": ["caption"]}, "rules.0: "),
         ({"rules": [{"aspect": {"at_most": 0.5}}]}, "rules.0.aspect.at_most: "),
         ({"rules": [{"aspect": {}}]}, "rules.0.aspect.at_most: Field required"),
-        ({"rules": [{"language": {"keep": ["klingon"]}}]}, "rules.0.language.keep: "),
-        ({"rules": [{}]}, "rules.0: a rule is a mapping with exactly one key"),
+        (
+            {"rules": [{"language": {"keep": ["klingon"]}}]},
+            "rules.0.language: langdetect has no 'klingon'; it has: af, ar",
+        ),
+        ({"rules": [{}]}, "rules.0: a mapping with exactly one key wanted"),
         ({"rules": [{"caption": {}, "exact_duplicate": {}}]}, "exactly one key"),
         ({"rules": [{"clip_score": {"model": "b32"}}]}, "exactly one of `at_least` and"),
         ({"rules": [{"clip_score": {"at_least": 0.2, "top_fraction": 0.2}}]}, "exactly one of"),
@@ -199,10 +201,10 @@ def _objects(node: Any) -> list[dict[str, Any]]:
 
 def test_the_json_schema_forbids_unknown_keys_and_describes_every_setting() -> None:
     schema = Recipe.model_json_schema()
-    assert {"input", "fetch", "clip", "rules", "corpora"} == set(schema["properties"])
+    assert {"input", "fetch", "clip", "measures", "rules", "corpora"} == set(schema["properties"])
     for node in _objects(schema):
         assert node["additionalProperties"] is False
-    for name in ("FetchPolicy", "InputPolicy", "ClipPolicy", "CorpusPolicy", "LanguageRule"):
+    for name in schema["$defs"].keys() - {"RuleStep", "MeasureStep"}:  # their keys are names
         for setting, said in schema["$defs"][name]["properties"].items():
             assert said.get("description"), f"{name}.{setting}"
     references = _references(schema)
@@ -259,3 +261,47 @@ def test_merged_keys_are_no_repetition(tmp_path: Path) -> None:
     """
     (tmp_path / "recipe.yaml").write_text(text)
     assert len(load_recipe(tmp_path / "recipe.yaml").rules) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"rules": [{"limit": {"value": "txt.words", "at_least": 1}}]}, "no measure 'txt'; there"),
+        (
+            {"rules": [{"limit": {"value": "text.wrds", "at_least": 1}}]},
+            "rules.0.limit: the measure text has no column 'wrds'; it has: words, chars",
+        ),
+        (
+            {"rules": [{"limit": {"value": "image.text_overlap", "at_most": 0.1}}]},
+            "the measure image has no column 'text_overlap'",
+        ),
+        (
+            {"rules": [{"limit": {"value": "language.languages", "at_least": 1}}]},
+            "rules.0.limit: language.languages holds no numbers",
+        ),
+        (
+            {"rules": [{"caption": {}}, {"any_of": [{"not": {"limit": {"value": "text.x"}}}]}]},
+            "rules.1.any_of.0.not.limit: give `at_least`, `at_most` or `top_fraction`",
+        ),
+        (
+            {"rules": [{"all_of": [{"caption": {}}, {"metaclip": {"concepts": "text", "t": 1}}]}]},
+            "rules.0.all_of.1.metaclip: the measure text has no column 'entries'",
+        ),
+        (
+            {
+                "rules": [
+                    {"clip_score": {"model": "b32", "at_least": 0.1, "by_language": {"zh": 0.2}}}
+                ]
+            },
+            "rules.0.clip_score: langdetect has no 'zh'",
+        ),
+        ({"rules": [{"any_of": []}]}, "rules.0.any_of: "),
+        ({"measures": {"clip-x": {"text": {}}}}, "measures.clip-x: names with clip- belong"),
+        ({"measures": {"a": {"head": {"file": "h.pth", "clip": "l"}}}}, "no model 'l' under"),
+        ({"measures": {"a": {"text": {}, "image": {}}}}, "measures.a: a mapping with exactly one"),
+        ({"measures": {"a.b": {"text": {}}}}, "'a.b' names a folder"),
+        ({"measures": {"a": {"txt": {}}}}, "measures.a.txt: unknown key, did you mean 'text'?"),
+    ],
+)
+def test_what_a_rule_reads_must_be_there(changes: dict[str, Any], told: str) -> None:
+    assert told in _refusal(**changes)

@@ -16,17 +16,17 @@ import pyarrow.parquet as pq
 
 from schemas.layout import OUTCOME_FILE, decision_manifest, ledger_manifest, outcome_manifest
 from schemas.outcome import Reason
-from schemas.pair import POOL_SCHEMA
 from transforms.decide.ledger import write_decision, write_ledger
-from transforms.decide.screen import Screened, Step, arrive, carry_out, find_measured, join_measure
+from transforms.decide.rule import Mask
+from transforms.decide.screen import Step, arrive, carry_out, measured_rows
+from transforms.decide.screened import Drop, Screened
 from transforms.shards.commit import Draft
-from transforms.shards.measures import read_measure
 from transforms.shards.pool import read_pool
+from transforms.shards.tables import joined
 
 THREADS = 4  # reading and writing wait for the disk
-# No rule reads these. Whoever writes one that does takes it out of here.
-_UNREAD = ("url", "key", "status", "exif", "width", "height")
-JUDGED = [name for name in POOL_SCHEMA.names if name not in _UNREAD]
+# What every decision needs of the pool; rules say what they read beside it.
+_ALWAYS = ("row", "uid", "image", "repeated", "failure", "error_message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +42,13 @@ def decide_at_once(pool: Path, shards: int, steps: Sequence[Step]) -> Decided:
     """Apply `steps` to all rows of a pool.
 
     Raises: RunFailedError: the pool or a measure cannot be read."""
+    columns = [*_ALWAYS, *(name for step in steps for name in step.rule.columns)]
+    wanted = list(dict.fromkeys(columns))
     with ThreadPoolExecutor(THREADS) as threads:
-        screens = list(threads.map(lambda shard: _arrive(pool, shard), range(shards)))
+        tables = threads.map(lambda shard: read_pool(pool, shard, columns=wanted), range(shards))
+        screens = [arrive(table) for table in tables]
         outcomes = [_apply(step, screens, threads) for step in steps]
-    unmeasured = sum(int((screened.reason == Reason.UNMEASURED).sum()) for screened in screens)
+    unmeasured = sum(screened.count(Reason.UNMEASURED) for screened in screens)
     return Decided(screens=screens, outcomes=outcomes, unmeasured=unmeasured)
 
 
@@ -64,40 +67,43 @@ def write_at_once(decided: Decided, decision: Path, steps: Sequence[Step]) -> No
         draft.facts["seconds"] = 0.0  # no worker's
 
 
-def _arrive(pool: Path, shard: int) -> Screened:
-    return arrive(read_pool(pool, shard, columns=JUDGED))
-
-
 def _apply(step: Step, screens: Sequence[Screened], threads: ThreadPoolExecutor) -> pa.Table | None:
     """Drop what one step drops; gives its outcome, where it looks at the whole pool."""
 
     def judge(shard: int, rows: pa.Table, outcome: pa.Table | None) -> None:
         if rows.num_rows:
-            carry_out(step.rule, rows, outcome, screens[shard])
+            carry_out(step, rows, outcome, screens[shard])
 
     shards = range(len(screens))
     if not step.rule.whole_pool:
         list(threads.map(lambda n: judge(n, _measured(step, n, screens[n]), None), shards))
         return None
     rows = list(threads.map(lambda n: _measured(step, n, screens[n]), shards))
-    outcome = step.rule.settle(pa.concat_tables([step.rule.gather(some) for some in rows]))
+    measured = [some for some in rows if {*step.rule.gathers} <= {*some.column_names}]
+    if not measured:  # in no shard was anything measured
+        return None
+    outcome = step.rule.settle(joined([some.select(step.rule.gathers) for some in measured]))
     list(threads.map(lambda n: judge(n, rows[n], outcome), shards))
     return outcome
 
 
 def _measured(step: Step, shard: int, screened: Screened) -> pa.Table:
-    """The kept rows with the step's measure; those without it end here."""
-    rows = screened.kept_rows()
-    if step.measure is None:
-        return rows
-    values = read_measure(step.measure, shard)
-    places = find_measured(rows, values)
-    if places.null_count:
-        lacking = np.flatnonzero(screened.kept)[places.is_null().to_numpy(zero_copy_only=False)]
-        told = [f"no {step.measure.parent.name} measure yet"] * len(lacking)
-        screened.drop(lacking, step.rule.stage, Reason.UNMEASURED, told)
-        rows, places = rows.filter(places.is_valid()), places.drop_null()
-    return join_measure(rows, values, places)
+    """The kept rows with the step's measures; those that lack one end here."""
+
+    def lacking(rows: Mask, measure: Path) -> None:
+        places = np.flatnonzero(screened.kept)[rows]
+        told = [f"no {measure.parent.name} measure yet"] * len(places)
+        screened.drop(
+            Drop(
+                places=places,
+                stage=step.rule.stage,
+                reason=Reason.UNMEASURED,
+                details=told,
+                rule=step.name,
+            )
+        )
+
+    return measured_rows(step, shard, screened.kept_rows(), lacking)
 
 
 def _write_outcome(step: Step, outcome: pa.Table | None) -> None:

@@ -1,26 +1,30 @@
 """What a decision leaves: one outcome a row, the selection, the surviving texts, and the funnel."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.errors import RunFailedError
 from schemas.layout import FUNNEL_FILE, TEXTS_FILE, ledger_manifest, shard_name
 from schemas.outcome import Stage
-from transforms.decide.screen import Screened, Step
+from transforms.decide.screen import Step
+from transforms.decide.screened import Screened
+from transforms.decide.selection import as_selection
+from transforms.decide.uids import halves
 from transforms.shards.commit import Draft
 from transforms.shards.measures import read_measure
 from transforms.shards.tables import read_committed
 
-UID_DTYPE = np.dtype("u8,u8")  # DataComp's subset file
-
+COUNTED = ["stage", "reason"]  # null where kept; the funnel is counted from these
 TEXTS_SCHEMA = pa.schema(
     [
         ("uid", pa.string()),
@@ -65,8 +69,10 @@ def write_decision(
     texts = pa.concat_tables(tables).sort_by([("image", "ascending"), ("row", "ascending")])
     pq.write_table(texts, draft.path(TEXTS_FILE))
     with draft.path("selection.npy").open("wb") as file:
-        np.save(file, selection(texts["uid"].to_pylist()))
-    ledgers = (read_committed(path, f"{name}.parquet") for name, path in manifests.items())
+        np.save(file, as_selection(*halves(texts["uid"])))
+    ledgers = (
+        read_committed(path, f"{name}.parquet", columns=COUNTED) for name, path in manifests.items()
+    )
     funnel = count_funnel(ledgers, [step.rule.stage for step in steps])
     funnel["images"] = len(np.unique(texts["image"].to_numpy()))
     draft.path(FUNNEL_FILE).write_text(json.dumps(funnel, indent=1) + "\n")
@@ -85,34 +91,34 @@ def read_funnel(decision: Path) -> dict[str, Any]:
         ) from err
 
 
-def selection(uids: Sequence[str]) -> npt.NDArray[np.void]:
-    """Sorted (N,) array of dtype u8,u8: the high and low halves of the uids, DataComp's form."""
-    halves = [(int(uid[:16], 16), int(uid[16:], 16)) for uid in uids]
-    return np.sort(np.array(halves, dtype=UID_DTYPE))
-
-
 def count_funnel(ledgers: Iterable[pa.Table], stages: Sequence[Stage]) -> dict[str, Any]:
     """Rows in, kept, and dropped by stage and reason, from the ledgers.
 
     `stages` are those of the recipe's rules; all of them are named, in the order in which rows
     meet them, a stage that dropped nothing too."""
-    frames = [ledger.select(["kept", "stage", "reason"]).to_pandas() for ledger in ledgers]
-    lines = pd.concat(frames)
-    counts = lines[~lines["kept"]].groupby(["stage", "reason"]).size()
+    counts: Counter[tuple[str | None, str | None]] = Counter()  # (None, None): kept
+    for ledger in ledgers:
+        found = ledger.group_by(COUNTED).aggregate([([], "count_all")]).to_pydict()
+        endings = zip(found["stage"], found["reason"], found["count_all"], strict=True)
+        for stage, reason, rows in endings:
+            counts[stage, reason] += rows
     dropped: dict[str, dict[str, int]] = {}
     for stage in dict.fromkeys([Stage.READ, Stage.FETCH, *stages]):
-        there = stage.value in counts.index.get_level_values(0)
-        reasons = counts.loc[stage.value] if there else counts.iloc[:0]
-        ordered = reasons.sort_values(ascending=False, kind="stable")
-        dropped[stage.value] = {str(reason): int(n) for reason, n in ordered.items()}
-    return {"input_rows": len(lines), "kept": int(lines["kept"].sum()), "dropped": dropped}
+        reasons = [(reason, n) for (at, reason), n in counts.items() if at == stage]
+        ordered = sorted(reasons, key=lambda found: (-found[1], found[0]))
+        dropped[stage.value] = {str(reason): n for reason, n in ordered}
+    return {"input_rows": counts.total(), "kept": counts[None, None], "dropped": dropped}
 
 
 def _clip_scores(rows: pa.Table, shard: int, steps: Sequence[Step]) -> pa.Array:
-    folders = [step.measure for step in steps if step.measure and step.rule.stage == Stage.CLIP]
+    folders = [
+        folder
+        for step in steps
+        for name, folder in zip(step.rule.measures, step.measures, strict=True)
+        if f"{name}.score" in step.rule.measured
+    ]
     if not folders or not rows.num_rows:
         return pa.nulls(rows.num_rows, pa.float32())
     values = read_measure(folders[-1], shard)
-    return pa.array(
-        values.to_pandas().set_index("uid")["score"].reindex(rows["uid"].to_pylist()), pa.float32()
-    )
+    places = pc.index_in(rows["uid"].combine_chunks(), value_set=values["uid"].combine_chunks())
+    return values["score"].take(places).combine_chunks().cast(pa.float32())

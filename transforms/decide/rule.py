@@ -1,4 +1,4 @@
-"""What a rule is: pure, over columns, and every drop has a reason and a detail.
+"""What a rule is: pure, over columns, and every drop has a reason, a value, a limit and a detail.
 
 A rule looks at the rows that are still kept at its place in the recipe. Most rules judge a row
 by itself. A whole-pool rule first gathers small columns of all kept rows and settles an outcome
@@ -7,15 +7,18 @@ once; then it, too, judges shard by shard, with that outcome in hand.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
+from schemas.fingerprint import Json
 from schemas.outcome import Reason, Stage
 
 Mask = npt.NDArray[np.bool_]
+F64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,48 +27,60 @@ class Verdict:
 
     reason: Reason
     dropped: Mask  # (rows,)
-    detail: Callable[[int], str]  # for the number of a dropped row: the value and the limit
+    detail: Callable[[int], str]  # for the number of a row: the value and the limit
+    value: npt.NDArray[Any] | None = None  # (rows,) numbers, where what was compared is one
+    limit: float | npt.NDArray[Any] | None = None  # what `value` was compared with
 
 
-class Rule(Protocol):
-    """A rule over rows: the pool's columns and those of the measure it needs."""
+class Rule(BaseModel):
+    """Base of all rules: a row by itself, and no measure, unless a rule says so.
+
+    Columns of the pool have their own names; those of a measure are `MEASURE.COLUMN`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    stage: ClassVar[Stage] = Stage.BASIC
 
     @property
-    def stage(self) -> Stage: ...
+    def whole_pool(self) -> bool:
+        """Whether `settle` must have looked at all kept rows before `judge` can."""
+        return False
 
     @property
-    def measure(self) -> str | None:
-        """Name of the measure whose columns the rule reads, or None."""
-        ...
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the pool that the rule reads, beside those of its measures."""
+        return ()
 
     @property
-    def whole_pool(self) -> bool: ...
+    def measured(self) -> tuple[str, ...]:
+        """Columns of measures that the rule reads, as MEASURE.COLUMN."""
+        return ()
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of the measures whose columns the rule reads."""
+        return tuple(dict.fromkeys(column.partition(".")[0] for column in self.measured))
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Codes of languages that the rule names, all of them the detector's that it goes by."""
+        return ()
+
+    @property
+    def gathers(self) -> tuple[str, ...]:
+        """The small columns of all kept rows from which a whole-pool rule settles its outcome."""
+        return ()
+
+    def identity(self) -> Json:
+        """What makes two rules the same, as a part of fingerprints."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def check(self) -> None:
+        """Raises: BadInputError: a file that the rule reads cannot be used."""
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         """The rows to drop; `outcome` is what `settle` gave, None for a rule of single rows."""
-        ...
-
-    def gather(self, rows: pa.Table) -> pa.Table:
-        """The small columns that a whole-pool rule needs of one shard's kept rows."""
-        ...
+        raise NotImplementedError
 
     def settle(self, gathered: pa.Table) -> pa.Table:
         """The outcome of a whole-pool rule, whatever the order in which shards arrived."""
-        ...
-
-
-class SingleRowRule:
-    """Base of the basic rules: one row at a time, and no measure unless they say so."""
-
-    stage = Stage.BASIC
-    whole_pool = False
-
-    @property
-    def measure(self) -> str | None:
-        return None
-
-    def gather(self, rows: pa.Table) -> pa.Table:
-        raise TypeError(f"{type(self).__name__} does not look at the whole pool")
-
-    def settle(self, gathered: pa.Table) -> pa.Table:
         raise TypeError(f"{type(self).__name__} does not look at the whole pool")

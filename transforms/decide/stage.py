@@ -20,6 +20,7 @@ from schemas.layout import (
 from transforms.decide.ledger import write_decision, write_ledger
 from transforms.decide.screen import Step, gather, screen
 from transforms.shards.commit import Draft, committed
+from transforms.shards.tables import joined
 from transforms.shards.work import at_work
 
 Gathered = tuple[pa.RecordBatch, float]  # a shard's columns, and the seconds they took
@@ -71,7 +72,7 @@ def gather_columns(shard: int, run: Path, before: Sequence[Step], step: Step) ->
     assert step.outcome is not None
     if committed(outcome_manifest(step.outcome)) is None:
         with at_work(run, step.outcome.parent.name, shard_name(shard)) as work:
-            table = gather(Layout(run).pool, shard, before, step.rule, step.measure)
+            table = gather(Layout(run).pool, shard, before, step)
         batch = table.combine_chunks().to_batches()[0] if table.num_rows else _empty_batch(table)
         yield batch, work.seconds
 
@@ -83,7 +84,8 @@ def settle(_: None, run: Path, step: Step, gathered: Iterable[Gathered]) -> bool
     if committed(manifest) is None:
         with at_work(run, step.outcome.parent.name, "outcome") as work, Draft(manifest) as draft:
             batches, seconds = zip(*gathered, strict=True)
-            outcome = step.rule.settle(pa.Table.from_batches(batches))
+            tables = [pa.Table.from_batches([batch]) for batch in batches]
+            outcome = step.rule.settle(joined(tables))
             pq.write_table(outcome, draft.path(OUTCOME_FILE))
             draft.facts["rows"] = outcome.num_rows
             draft.facts["seconds"] = work.seconds + sum(seconds)

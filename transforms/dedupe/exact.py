@@ -2,32 +2,30 @@
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel
 
 from schemas.outcome import Reason, Stage
-from transforms.decide.rule import Verdict
+from transforms.decide.rule import Rule, Verdict
 
 
-class ExactDuplicateRule(BaseModel, extra="forbid", frozen=True):
+class ExactDuplicateRule(Rule):
     """Drop an image whose bytes, as fetched, equal those of an image earlier in the list.
 
     Rows with one URL are one image with several captions and never each other's duplicates.
     """
 
-    @property
-    def stage(self) -> Stage:
-        return Stage.DEDUPE
-
-    @property
-    def measure(self) -> str | None:
-        return None
+    stage = Stage.DEDUPE
 
     @property
     def whole_pool(self) -> bool:
         return True
 
-    def gather(self, rows: pa.Table) -> pa.Table:
-        return rows.select(["row", "uid", "image", "sha256"])
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ("sha256",)
+
+    @property
+    def gathers(self) -> tuple[str, ...]:
+        return ("row", "uid", "image", "sha256")
 
     def settle(self, gathered: pa.Table) -> pa.Table:
         """Rows (row, keeper_row, keeper_uid): each row to drop, with what is kept instead."""
@@ -48,9 +46,12 @@ class ExactDuplicateRule(BaseModel, extra="forbid", frozen=True):
         keeper_rows, keeper_uids = outcome["keeper_row"].to_numpy(), outcome["keeper_uid"]
         places = np.searchsorted(doubles, numbers)  # settle leaves them sorted by row
 
+        dropped = np.isin(numbers, doubles)
+
         def keeper(i: int) -> str:
+            if not dropped[i]:
+                return "no earlier row has its bytes"
             place = int(places[i])
             return f"same bytes as row {keeper_rows[place]}, {keeper_uids[place].as_py()}"
 
-        dropped = np.isin(numbers, doubles)
         return [Verdict(reason=Reason.EXACT_DUPLICATE, dropped=dropped, detail=keeper)]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from schemas.layout import shard_name
 from transforms.shards.commit import committed
-from transforms.shards.tables import read_committed
+from transforms.shards.tables import joined, read_committed
 
 
 def measure_parts(measure: Path, shard: int) -> list[Path]:
@@ -37,7 +37,9 @@ def read_measure(measure: Path, shard: int) -> pa.Table:
     Raises: RunFailedError: a part has other bytes than when it was committed."""
     parts = measure_parts(measure, shard)
     tables = [read_committed(part, part.with_suffix(".parquet").name) for part in parts]
-    return pa.concat_tables(tables) if tables else pa.table({"uid": pa.array([], pa.string())})
+    if not tables:
+        return pa.table({"uid": pa.array([], pa.string())})
+    return joined(tables)
 
 
 def newcomers(rows: pa.Table, measure: Path, shard: int) -> pa.Table:

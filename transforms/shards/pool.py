@@ -1,11 +1,13 @@
 """Read a committed pool shard: its rows, and its images by reference."""
 
 import functools
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
+from PIL import Image
 
 from schemas.errors import CorruptPoolError
 from schemas.fingerprint import file_sha256
@@ -70,6 +72,16 @@ class PoolImages:
             if extension in members:
                 return extension, read_span(self._file, members[extension])
         raise self.broken(f"it has no image {key}")
+
+    def picture(self, key: str) -> Image.Image:
+        """An image, decoded, in RGB: fetch could decode it, so where that fails now, the pool's
+        bytes have changed.
+
+        Raises: CorruptPoolError: the tar has no such image, or it is damaged."""
+        try:
+            return Image.open(io.BytesIO(self.read(key)[1])).convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
+            raise self.broken(f"its image {key} is damaged") from err
 
     def broken(self, why: str) -> CorruptPoolError:
         """The error for this shard, with what to do: an adopted tar is not ours to make anew."""

@@ -11,6 +11,20 @@ from schemas.errors import RunFailedError
 from transforms.shards.commit import read_manifest
 
 
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables one after the other; a column that is all null in one has its type from another.
+
+    Raises: RunFailedError: a column holds one kind of values here and another kind there."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as err:
+        why = str(err).partition("\n")[0]
+        raise RunFailedError(
+            f"Shards disagree on what a measure holds ({why}): a function must give values of one"
+            " kind in every column."
+        ) from err
+
+
 def read_committed(manifest: Path, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:
     """The parquet file `name` beside the manifest that vouches for it.
 

@@ -45,8 +45,12 @@ def first_run(draw_pool, tmp_path_factory: pytest.TempPathFactory) -> Path:
         draw_pool(run / "pool", shard, rows)
         _commit_scores(run, measure, shard)
     steps = [
-        Step(rule=CaptionRule(), measure=None, outcome=None),
-        Step(rule=ClipScoreRule(model="m", at_least=-1), measure=measure, outcome=None),
+        Step(name="rules.0.caption", rule=CaptionRule()),
+        Step(
+            name="rules.1.clip_score",
+            rule=ClipScoreRule(model="m", at_least=-1),
+            measures=(measure,),
+        ),
     ]
     shards = [commit_ledger(shard, run, run / "decisions" / "f", steps) for shard in ROWS]
     commit_decision(None, run, run / "decisions" / "f", steps, shards)

@@ -15,7 +15,7 @@ SAME = "ab" * 32
 
 def _step(run: Path) -> Step:
     outcome = run / "outcomes" / "exact_duplicate" / "f"
-    return Step(rule=ExactDuplicateRule(), measure=None, outcome=outcome)
+    return Step(name="rules.0.exact_duplicate", rule=ExactDuplicateRule(), outcome=outcome)
 
 
 def _settle(run: Path, shards: Sequence[int]) -> None:
@@ -48,8 +48,10 @@ def test_a_settled_outcome_drops_the_later_row(draw_pool, tmp_path: Path) -> Non
     steps = [_step(tmp_path)]
     assert screen(tmp_path / "pool", 1, steps).kept.tolist() == [True]
     dropped = screen(tmp_path / "pool", 0, steps)
-    assert dropped.reason.tolist() == ["exact_duplicate", "gone"]
-    assert (dropped.detail[0] or "").startswith("same bytes as row 2, ")
+    ledger = dropped.ledger()
+    assert ledger["reason"].to_pylist() == ["exact_duplicate", "gone"]
+    assert ledger["rule"].to_pylist() == ["rules.0.exact_duplicate", None]
+    assert ledger["detail"][0].as_py().startswith("same bytes as row 2, ")
 
 
 def test_a_committed_outcome_is_read_not_gathered_again(draw_pool, tmp_path: Path) -> None:

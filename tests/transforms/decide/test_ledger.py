@@ -12,20 +12,30 @@ from hypothesis import strategies as st
 
 from schemas.outcome import LEDGER_SCHEMA, Stage
 from transforms.decide.basic import CaptionRule
-from transforms.decide.ledger import UID_DTYPE, count_funnel, selection
+from transforms.decide.ledger import count_funnel
 from transforms.decide.screen import Step
+from transforms.decide.selection import UID_DTYPE, as_selection
 from transforms.decide.stage import commit_decision, commit_ledger
+from transforms.decide.uids import halves
 
 UIDS = st.lists(st.integers(0, 2**128 - 1).map("{:032x}".format), unique=True)
 ENDING = st.none() | st.tuples(st.sampled_from([*Stage]), st.sampled_from("abc"))
 
 
+def selection(uids: list[str]) -> np.ndarray:
+    return as_selection(*halves(pa.array(uids, pa.string())))
+
+
 def _line(row: int, ending: tuple[Stage, str] | None) -> dict[str, Any]:
     stage, reason = ending or (None, None)
-    return {"row": row, "uid": f"{row:032x}", "kept": ending is None, "stage": stage} | {
-        "reason": reason,
-        "detail": reason,
-    }
+    return (
+        {"row": row, "uid": f"{row:032x}", "kept": ending is None, "stage": stage}
+        | {
+            "reason": reason,
+            "detail": reason,
+        }
+        | dict.fromkeys(("rule", "value", "limit"))
+    )
 
 
 @given(st.lists(st.lists(ENDING, max_size=8), min_size=1, max_size=4))
@@ -36,7 +46,7 @@ def test_count_funnel_counts_as_one_counts_by_hand(
         pa.Table.from_pylist([_line(n, e) for n, e in enumerate(endings)], schema=LEDGER_SCHEMA)
         for endings in shards
     ]
-    stages = [Stage.CLIP, Stage.BASIC, Stage.DEDUPE, Stage.BASIC]
+    stages = [Stage.CLIP, Stage.BASIC, Stage.DEDUPE, Stage.BASIC, Stage.SELECT]
     funnel = count_funnel(ledgers, stages)
     endings = [ending for shard in shards for ending in shard]
     counted = Counter(ending for ending in endings if ending is not None)
@@ -44,7 +54,7 @@ def test_count_funnel_counts_as_one_counts_by_hand(
     assert told == counted
     assert funnel["kept"] == endings.count(None)
     assert funnel["input_rows"] == len(endings)
-    assert list(funnel["dropped"]) == ["read", "fetch", "clip", "basic", "dedupe"]
+    assert list(funnel["dropped"]) == ["read", "fetch", "clip", "basic", "dedupe", "select"]
     for reasons in funnel["dropped"].values():
         assert list(reasons.values()) == sorted(reasons.values(), reverse=True)
 
@@ -67,7 +77,7 @@ def test_a_selection_answers_as_datacomps_reader_asks(tmp_path: Path) -> None:
 
 def _decide(run: Path, shards: list[int]) -> Path:
     decision = run / "decisions" / "f"
-    steps = [Step(rule=CaptionRule(), measure=None, outcome=None)]
+    steps = [Step(name="rules.0.caption", rule=CaptionRule())]
     done = [commit_ledger(shard, run, decision, steps) for shard in shards]
     commit_decision(None, run, decision, steps, done)
     return decision

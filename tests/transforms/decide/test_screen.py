@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import RunFailedError
+from schemas.errors import BadInputError, RunFailedError
 from schemas.outcome import LEDGER_SCHEMA, Stage
 from schemas.pair import Failure
 from transforms.decide.basic import AspectRule, CaptionRule, ShorterSideRule
+from transforms.decide.language import LanguageRule
 from transforms.decide.ledger import count_funnel, kept_texts
 from transforms.decide.rule import Rule
 from transforms.decide.screen import Step, gather, screen
+from transforms.decide.threshold import LimitRule
 from transforms.dedupe.exact import ExactDuplicateRule
-from transforms.score.language import LanguageRule
 from transforms.score.threshold import ClipScoreRule
 from transforms.shards.commit import Draft
 
@@ -32,7 +33,8 @@ RULES: dict[str, Rule] = {
 
 def _steps(*rules: Rule, measure: Path | None = None) -> list[Step]:
     return [
-        Step(rule=rule, measure=measure if rule.measure else None, outcome=None) for rule in rules
+        Step(name="r", rule=rule, measures=(measure,) if rule.measures and measure else ())
+        for rule in rules
     ]
 
 
@@ -141,7 +143,10 @@ def test_a_measure_is_joined_by_uid_whatever_its_order(draw_pool, tmp_path: Path
     rule = ClipScoreRule(model="m", at_least=0.15)
     screened = screen(pool, 0, _steps(rule, measure=measure))
     assert screened.kept.tolist() == [False, False, True, True]
-    assert screened.detail[1] == "clip-m 0.1000, limit 0.1500"
+    dropped = screened.ledger().to_pylist()[1]
+    assert dropped["detail"] == "clip-m 0.1000, limit 0.1500"
+    assert (dropped["rule"], dropped["limit"]) == ("r", 0.15)
+    assert dropped["value"] == pytest.approx(0.1)
     texts = kept_texts(screened, 0, _steps(rule, measure=measure))
     assert texts["place"].to_pylist() == [2, 3]
     assert texts["clip_score"].to_pylist() == pytest.approx([0.2, 0.3])
@@ -160,11 +165,41 @@ def test_language_probabilities_are_joined_over_parts(draw_pool, tmp_path: Path)
 def test_a_row_that_was_not_measured_is_an_error_not_a_drop(draw_pool, tmp_path: Path) -> None:
     draw_pool(tmp_path / "pool", 0, [{"row": 0}])
     measure = tmp_path / "clip-m" / "f"
-    with pytest.raises(RunFailedError, match=r"1 rows of shard 00000 have no clip-m measure"):
+    with pytest.raises(RunFailedError, match=r"1 rows have no clip-m measure, though"):
         screen(tmp_path / "pool", 0, _steps(ClipScoreRule(model="m", at_least=0), measure=measure))
 
 
 def test_a_whole_pool_rule_gathers_only_rows_kept_at_its_place(draw_pool, tmp_path: Path) -> None:
     draw_pool(tmp_path, 0, [{"row": 0, "caption": ""}, {"row": 1}, {"row": 2, "failure": "dns"}])
-    gathered = gather(tmp_path, 0, _steps(CaptionRule()), ExactDuplicateRule(), None)
+    gathered = gather(tmp_path, 0, _steps(CaptionRule()), *_steps(ExactDuplicateRule()))
     assert gathered["row"].to_pylist() == [1]
+
+
+def test_a_column_that_a_function_did_not_give_is_told(draw_pool, tmp_path: Path) -> None:
+    pool, measure = tmp_path / "pool", tmp_path / "own" / "f"
+    draw_pool(pool, 0, [{"row": 0, "uid": f"{0:032x}"}])
+    _commit_measure(measure, 0, uid=[f"{0:032x}"], size=[1.0], share=[0.5])
+    told = r"^The measure own has no column 'value'; it has: size, share\.$"
+    for limits in ({"at_least": 1.0}, {"top_fraction": 0.5}):
+        steps = _steps(LimitRule(value="own", **limits), measure=measure)
+        with pytest.raises(BadInputError, match=told):
+            gather(pool, 0, [], *steps)
+
+
+def test_a_function_that_gave_nothing_in_a_shard_leaves_no_value(draw_pool, tmp_path: Path) -> None:
+    """Its table is then one null column `value`, whatever columns other shards have."""
+    pool, measure = tmp_path / "pool", tmp_path / "own" / "f"
+    draw_pool(pool, 0, [{"row": 0, "uid": f"{0:032x}"}])
+    _commit_measure(measure, 0, uid=[f"{0:032x}"], value=pa.nulls(1))
+    steps = _steps(LimitRule(value="own.size", at_least=1.0), measure=measure)
+    assert _endings(screen(pool, 0, steps).ledger()) == [("basic", "no_value")]
+
+
+def test_parts_of_different_kinds_are_told(draw_pool, tmp_path: Path) -> None:
+    pool, measure = tmp_path / "pool", tmp_path / "own" / "f"
+    draw_pool(pool, 0, [{"row": n, "uid": f"{n:032x}"} for n in range(2)])
+    _commit_measure(measure, 0, uid=[f"{0:032x}"], value=[True])
+    _commit_measure(measure, 1, uid=[f"{1:032x}"], value=["x"])
+    steps = _steps(LimitRule(value="own", at_least=1.0), measure=measure)
+    with pytest.raises(RunFailedError, match="Shards disagree on what a measure holds"):
+        screen(pool, 0, steps)

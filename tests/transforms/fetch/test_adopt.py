@@ -11,7 +11,7 @@ import pytest
 import webdataset
 
 from pipelines.prepare import prepare
-from pipelines.recipe import make_recipe
+from pipelines.recipe_file import make_recipe
 from schemas.errors import BadInputError, CorruptPoolError
 from schemas.pair import POOL_SCHEMA, ROWS_SCHEMA, Failure, Status, make_uid
 from transforms.fetch.adopt import adopt_shard, list_pool_shards, read_pool_columns

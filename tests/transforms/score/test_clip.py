@@ -1,6 +1,8 @@
 """The CLIP measure: cosines, batches, and a number that depends on nothing but its pair."""
 
+import io
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +77,21 @@ def test_texts_cut_to_the_longest_give_what_whole_rows_give(pools: str, clip: Cl
     np.testing.assert_allclose(clip.embed_texts(texts), whole, atol=1e-6)
 
 
+def test_bf16_is_near_fp32() -> None:
+    """With the weights that ship. Norms are 1 to the precision of float32, not of bfloat16."""
+    texts = ["a dog", "two cats on a mat", "", "a very long " * 20]
+    fp32, bf16 = load_clip(POCKET), load_clip(POCKET.model_copy(update={"precision": "bf16"}))
+    assert {p.dtype for p in bf16.model.parameters()} == {torch.bfloat16}
+    for near, exact in (
+        (bf16.embed_images(_pictures(4)), fp32.embed_images(_pictures(4))),
+        (bf16.embed_texts(texts), fp32.embed_texts(texts)),
+    ):
+        assert near.dtype == np.float32
+        assert not np.array_equal(near, exact)
+        assert np.linalg.norm(near, axis=1) == pytest.approx(np.ones(4), abs=1e-6)
+        assert clip_scores(near, exact).min() >= 0.9999
+
+
 def test_every_batch_that_a_model_sees_has_one_size(
     clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +143,45 @@ def test_a_score_does_not_depend_on_the_rows_measured_with_it(
             assert some == [whole[place] for place in piece]
 
 
+@pytest.mark.parametrize("decoders", [1, 3])
+def test_decoding_beside_the_model_changes_no_bit(
+    decoders: int, draw_pool, clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = _rows(draw_pool, tmp_path, 11)
+    monkeypatch.setattr("transforms.score.clip._decoders", lambda _: decoders)
+    with PoolImages(tmp_path, 0) as images:
+        measured = measure_clip(rows, images, clip)
+        keys = list(dict.fromkeys(rows["key"].to_pylist()))
+        pictures = [Image.open(io.BytesIO(images.read(key)[1])).convert("RGB") for key in keys]
+    alone = {key: clip.embed_images([one])[0] for key, one in zip(keys, pictures, strict=True)}
+    for vector, key in zip(measured.images, rows["key"].to_pylist(), strict=True):
+        assert vector.tobytes() == alone[key].tobytes()
+    texts = rows["caption"].to_pylist()
+    cuts = [clip.embed_texts(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
+    assert measured.texts.tobytes() == np.concatenate(cuts).tobytes()
+
+
+def test_no_rows_give_no_scores(draw_pool, clip: Clip, tmp_path: Path) -> None:
+    rows = _rows(draw_pool, tmp_path, 3)
+    with PoolImages(tmp_path, 0) as images:
+        measured = measure_clip(rows.slice(0, 0), images, clip)
+    assert (measured.table.num_rows, len(measured.images), measured.images_seen) == (0, 0, 0)
+
+
+def test_a_model_that_fails_leaves_no_thread(
+    draw_pool, clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = _rows(draw_pool, tmp_path, 11)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(clip.model, "encode_image", fail)
+    with PoolImages(tmp_path, 0) as images, pytest.raises(RuntimeError, match="out of memory"):
+        measure_clip(rows, images, clip)
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("ahead")]
+
+
 def test_an_image_that_cannot_be_decoded_any_more_names_its_shard(
     draw_pool, clip: Clip, tmp_path: Path
 ) -> None:
@@ -144,6 +200,7 @@ def test_an_image_that_cannot_be_decoded_any_more_names_its_shard(
         pytest.raises(CorruptPoolError, match=r"00000\.tar .*000000001.* run again"),
     ):
         measure_clip(rows, images, clip)
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("ahead")]
 
 
 def test_a_tar_that_was_changed_since_is_refused(draw_pool, tmp_path: Path) -> None:

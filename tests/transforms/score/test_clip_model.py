@@ -112,7 +112,13 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"batch_size": 0}, {"threads": 0}, {"architecture": None}, {"weights": "x"}],
+    [
+        {"batch_size": 0},
+        {"threads": 0},
+        {"architecture": None},
+        {"weights": "x"},
+        {"precision": "fp8"},
+    ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
@@ -130,6 +136,16 @@ def test_two_models_are_the_same_by_their_bytes_not_their_place(
     assert model_identity(_policy(wider_clip)) != same
     assert model_identity(_policy(copy, batch_size=32)) != same
     assert model_identity(_policy(copy, threads=2)) != same
+    assert model_identity(_policy(copy, precision="bf16")) != same
+
+
+def test_fp32_has_the_identity_that_it_had_before_there_was_another_precision() -> None:
+    """Else all that was ever measured would be measured again."""
+    policy = ClipPolicy(architecture="RN50", pretrained="openai", precision="fp32")
+    known = {"architecture": "RN50", "pretrained": "openai", "batch_size": 64, "threads": 1}
+    assert model_identity(policy) == known
+    bf16 = policy.model_copy(update={"precision": "bf16"})
+    assert model_identity(bf16) == {**known, "precision": "bf16"}
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "open_clip_pytorch_model.bin", "tokenizer.json"])

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from transforms.score.threshold import ClipScoreRule, top_fraction_threshold
+from transforms.decide.threshold import top_fraction_threshold
+from transforms.score.threshold import ClipScoreRule
 
 # Few distinct values, so that ties are the rule.
 SCORES = st.lists(st.sampled_from([-0.5, 0.0, 0.1, 0.2, 0.25, 0.3]), min_size=1, max_size=40)
@@ -15,8 +16,9 @@ FRACTION = st.floats(0.01, 1.0, exclude_max=True)
 
 
 def _kept(rule: ClipScoreRule, scores: list[float]) -> list[bool]:
-    rows = pa.table({"score": pa.array(scores, pa.float32()), "uid": ["u"] * len(scores)})
-    outcome = rule.settle(rule.gather(rows)) if rule.whole_pool else None
+    column = f"clip-{rule.model}.score"
+    rows = pa.table({column: pa.array(scores, pa.float32()), "uid": ["u"] * len(scores)})
+    outcome = rule.settle(rows.select(rule.gathers)) if rule.whole_pool else None
     (verdict,) = rule.judge(rows, outcome)
     return (~verdict.dropped).tolist()
 
@@ -70,7 +72,7 @@ def test_what_has_no_score_is_not_kept(rule: ClipScoreRule) -> None:
 
 def test_the_detail_names_value_and_limit() -> None:
     rule = ClipScoreRule(model="l14", at_least=0.3)
-    (verdict,) = rule.judge(pa.table({"score": pa.array([0.2], pa.float32())}), None)
+    (verdict,) = rule.judge(pa.table({"clip-l14.score": pa.array([0.2], pa.float32())}), None)
     assert verdict.reason == "low_clip_score"
     assert verdict.detail(0) == "clip-l14 0.2000, limit 0.3000"
 

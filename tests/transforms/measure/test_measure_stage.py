@@ -1,5 +1,6 @@
 """Parts of a measure: each row measured once, whoever races and whatever a later run needs."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from transforms.decide.basic import CaptionRule
 from transforms.decide.screen import Step
-from transforms.score import stage
+from transforms.measure import stage
+from transforms.measure.language import LanguagePolicy
+from transforms.measure.measurers import measure_part_clip, measure_part_languages
+from transforms.measure.stage import Part, measure_shard
 from transforms.score.policy import LOCAL_DIR, ClipPolicy
-from transforms.score.stage import Part, measure_part_clip, measure_part_languages, measure_shard
 from transforms.shards.commit import committed
 from transforms.shards.measures import measure_parts, newcomers, read_measure
 
@@ -19,7 +22,7 @@ ROWS = [{"row": n, "caption": "word " * (n + 1)} for n in range(4)]
 
 
 def _before(min_words: int) -> list[Step]:
-    return [Step(rule=CaptionRule(min_words=min_words), measure=None, outcome=None)]
+    return [Step(name="rules.0.caption", rule=CaptionRule(min_words=min_words))]
 
 
 def _count_letters(part: Part) -> int:
@@ -71,8 +74,9 @@ def test_a_racing_worker_cannot_measure_a_row_twice(
 def test_language_parts_with_and_without_rows_fit_together(draw_pool, tmp_path: Path) -> None:
     draw_pool(tmp_path / "pool", 0, ROWS)
     measure = tmp_path / "measures" / "language" / "f"
+    measurer = partial(measure_part_languages, policy=LanguagePolicy())
     for min_words in (99, 1):
-        measure_shard(0, tmp_path, measure, _before(min_words), measure_part_languages)
+        measure_shard(0, tmp_path, measure, _before(min_words), measurer)
     assert read_measure(measure, 0).num_rows == 4
 
 

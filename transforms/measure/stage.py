@@ -6,19 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.layout import Layout, shard_name
 from transforms.decide.screen import Step, screen
-from transforms.score.clip import measure_clip
-from transforms.score.clip_model import load_clip
-from transforms.score.language import measure_languages
-from transforms.score.policy import ClipPolicy
 from transforms.shards.commit import Draft
 from transforms.shards.measures import free_part, measure_parts, newcomers
-from transforms.shards.pool import PoolImages
 from transforms.shards.work import at_work
 
 
@@ -31,6 +25,11 @@ class Part:
     shard: int
     draft: Draft
     name: str  # of the part's files, without ending
+
+    def write(self, columns: pa.Table) -> None:
+        """The part's parquet: uid, then what was found for each row."""
+        table = columns.add_column(0, "uid", self.rows["uid"])
+        pq.write_table(table, self.draft.path(f"{self.name}.parquet"))
 
 
 Measurer = Callable[[Part], int]  # returns the number of images it looked at
@@ -68,27 +67,3 @@ def measure_shard(
                 draft.facts["images"] = work.images
                 draft.facts["seconds"] = time.perf_counter() - began_s
     return shard
-
-
-def measure_part_languages(part: Part) -> int:
-    """Parquet with columns uid, languages."""
-    languages = measure_languages(part.rows["caption"].to_pylist())
-    table = pa.table({"uid": part.rows["uid"], "languages": languages})
-    pq.write_table(table, part.draft.path(f"{part.name}.parquet"))
-    return 0
-
-
-def measure_part_clip(part: Part, *, policy: ClipPolicy) -> int:
-    """Parquet with columns uid, text, score; beside it NAME.image.npy and NAME.text.npy (fp16)."""
-    if part.rows.num_rows == 0:
-        empty = {"uid": pa.string(), "text": pa.int32(), "score": pa.float32()}
-        table = pa.schema(list(empty.items())).empty_table()
-        pq.write_table(table, part.draft.path(f"{part.name}.parquet"))
-        return 0
-    with PoolImages(part.pool, part.shard) as images:
-        measured = measure_clip(part.rows, images, load_clip(policy))
-    pq.write_table(measured.table, part.draft.path(f"{part.name}.parquet"))
-    for kind, vectors in (("image", measured.images), ("text", measured.texts)):
-        with part.draft.path(f"{part.name}.{kind}.npy").open("wb") as file:
-            np.save(file, vectors.astype(np.float16))
-    return measured.images_seen

@@ -1,0 +1,54 @@
+"""What makes two measures the same, whatever they are called and wherever their files lie."""
+
+from pathlib import Path
+
+from pipelines.steps import MeasurePolicy
+from schemas.errors import BadInputError
+from schemas.fingerprint import Json, file_sha256
+from transforms.measure.head import head_identity
+from transforms.measure.language import LanguagePolicy, language_identity
+from transforms.measure.own import own_identity
+from transforms.measure.phrases import phrases_identity
+from transforms.measure.policy import (
+    ConceptsPolicy,
+    FunctionPolicy,
+    HeadPolicy,
+    ImagePolicy,
+    PhrasesPolicy,
+    TextPolicy,
+)
+from transforms.score.policy import ClipPolicy, model_identity
+
+# Of facts that are counted by our own code: raise it where their numbers change.
+TEXT_VERSION = IMAGE_VERSION = 1
+
+
+def measure_identity(policy: MeasurePolicy) -> Json:
+    """Settings, digests of files and models, versions of what computes.
+
+    Raises: BadInputError: a file that the measure needs cannot be used."""
+    match policy:
+        case ClipPolicy():
+            return model_identity(policy)
+        case LanguagePolicy():
+            return language_identity(policy)
+        case TextPolicy():
+            return ["text", TEXT_VERSION]
+        case ImagePolicy():
+            detector = policy.text_detector and own_identity(policy.text_detector, Path())
+            return ["image", IMAGE_VERSION, detector]
+        case HeadPolicy():
+            return head_identity(policy)
+        case ConceptsPolicy():
+            return ["concepts", _digest(policy.list), policy.ignore_case]
+        case PhrasesPolicy():
+            return phrases_identity(policy)
+        case FunctionPolicy():
+            return own_identity(policy.function, Path())
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as err:
+        raise BadInputError(f"{path} cannot be read: {err.strerror or err}.") from err

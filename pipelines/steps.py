@@ -1,0 +1,177 @@
+"""The rules and measures that a recipe may name: the one list of both.
+
+Each is a mapping with one key. A field a kind gives unknown names, types and JSON Schema without
+a registry: to add a rule or a kind of measure is to add a field.
+"""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from transforms.decide.basic import AspectRule, CaptionRule, ShorterSideRule
+from transforms.decide.caps import PerCaptionRule, PerHostRule
+from transforms.decide.concepts import MetaClipRule, RarePhrasesRule
+from transforms.decide.datacomp import DataCompBasicRule
+from transforms.decide.language import LanguageRule
+from transforms.decide.logic import AllOf, AnyOf, JoinedRule, Not
+from transforms.decide.rule import Rule
+from transforms.decide.sample import EqualLanguagesRule, SampleRule
+from transforms.decide.selection import SelectionRule
+from transforms.decide.threshold import LimitRule
+from transforms.dedupe.exact import ExactDuplicateRule
+from transforms.measure.image import IMAGE_SCHEMA
+from transforms.measure.language import LanguagePolicy
+from transforms.measure.policy import (
+    ConceptsPolicy,
+    FunctionPolicy,
+    HeadPolicy,
+    ImagePolicy,
+    PhrasesPolicy,
+    TextPolicy,
+)
+from transforms.measure.text import TEXT_SCHEMA
+from transforms.score.policy import ClipPolicy
+from transforms.score.threshold import ClipScoreRule
+
+LANGUAGES, ENTRIES, PHRASES, TEXT_OVERLAP = "languages", "entries", "phrases", "text_overlap"
+LISTS = (LANGUAGES, ENTRIES, PHRASES)  # columns that hold no numbers
+MeasurePolicy = (
+    ClipPolicy
+    | LanguagePolicy
+    | TextPolicy
+    | ImagePolicy
+    | HeadPolicy
+    | ConceptsPolicy
+    | PhrasesPolicy
+    | FunctionPolicy
+)
+
+
+class _OneKey(BaseModel):
+    """A mapping with exactly one key."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_by_name=True, serialize_by_alias=True
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self._given()) != 1:
+            raise ValueError("a mapping with exactly one key wanted, the name of what it is")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The key, as a recipe writes it."""
+        return next(iter(self._given()))
+
+    @property
+    def content(self) -> Any:
+        return self._given()[self.name]
+
+    def _given(self) -> dict[str, Any]:
+        fields = type(self).model_fields.items()
+        found = {field.alias or name: getattr(self, name) for name, field in fields}
+        return {name: content for name, content in found.items() if content is not None}
+
+
+class RuleStep(_OneKey):
+    """One rule: a mapping with one key, the rule's name."""
+
+    caption: CaptionRule | None = None
+    shorter_side: ShorterSideRule | None = None
+    aspect: AspectRule | None = None
+    language: LanguageRule | None = None
+    datacomp_basic: DataCompBasicRule | None = None
+    exact_duplicate: ExactDuplicateRule | None = None
+    clip_score: ClipScoreRule | None = None
+    limit: LimitRule | None = None
+    selection: SelectionRule | None = None
+    metaclip: MetaClipRule | None = None
+    rare_phrases: RarePhrasesRule | None = None
+    per_host: PerHostRule | None = None
+    per_caption: PerCaptionRule | None = None
+    equal_languages: EqualLanguagesRule | None = None
+    sample: SampleRule | None = None
+    all_of: tuple["RuleStep", ...] | None = Field(default=None, min_length=1)
+    any_of: tuple["RuleStep", ...] | None = Field(default=None, min_length=1)
+    not_: "RuleStep | None" = Field(default=None, alias="not")
+
+    @property
+    def rule(self) -> Rule:
+        match self.name:
+            case "all_of":
+                return _joined(AllOf, self.content)
+            case "any_of":
+                return _joined(AnyOf, self.content)
+            case "not":
+                return _joined(Not, (self.content,))
+            case _:
+                return self.content
+
+    def leaves(self, place: str) -> "list[tuple[str, Rule]]":
+        """The rules in this step that are not made of others, each with its place."""
+        if self.name == "not":
+            return self.content.leaves(f"{place}.not")
+        if self.name in ("all_of", "any_of"):
+            return [
+                leaf
+                for number, step in enumerate(self.content)
+                for leaf in step.leaves(f"{place}.{self.name}.{number}")
+            ]
+        return [(f"{place}.{self.name}", self.content)]
+
+
+def _joined(kind: type[JoinedRule], steps: tuple[RuleStep, ...]) -> Rule:
+    return kind(names=tuple(step.name for step in steps), rules=tuple(step.rule for step in steps))
+
+
+class MeasureStep(_OneKey):
+    """One measure: a mapping with one key, its kind. `function` takes a plain string."""
+
+    language: LanguagePolicy | None = None
+    text: TextPolicy | None = None
+    image: ImagePolicy | None = None
+    head: HeadPolicy | None = None
+    concepts: ConceptsPolicy | None = None
+    phrases: PhrasesPolicy | None = None
+    function: str | None = Field(
+        default=None, description="A measure of your own: FILE.py:FUNCTION or MODULE:FUNCTION."
+    )
+
+    @property
+    def policy(self) -> MeasurePolicy:
+        content = self.content
+        return FunctionPolicy(function=content) if isinstance(content, str) else content
+
+
+# Measures that need no line in a recipe; one of the same name there takes their place.
+BUILT_IN = {
+    "language": MeasureStep(language=LanguagePolicy()),
+    "fasttext": MeasureStep(language=LanguagePolicy(detector="fasttext")),
+    "text": MeasureStep(text=TextPolicy()),
+    "image": MeasureStep(image=ImagePolicy()),
+    "phrases": MeasureStep(phrases=PhrasesPolicy()),
+}
+
+
+def columns_of(policy: MeasurePolicy) -> tuple[str, ...]:
+    """The columns that rules may read of a measure; none where only its function knows them."""
+    match policy:
+        case ClipPolicy():
+            return ("score",)
+        case LanguagePolicy():
+            return (LANGUAGES,)
+        case TextPolicy():
+            return tuple(TEXT_SCHEMA.names)
+        case ImagePolicy():
+            names = tuple(IMAGE_SCHEMA.names)
+            return names if policy.text_detector else tuple(n for n in names if n != TEXT_OVERLAP)
+        case HeadPolicy():
+            return ("value",)
+        case ConceptsPolicy():
+            return (ENTRIES,)
+        case PhrasesPolicy():
+            return (PHRASES,)
+        case FunctionPolicy():
+            return ()

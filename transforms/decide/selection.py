@@ -1,0 +1,146 @@
+"""A selection made elsewhere as a rule: keep the rows that it names."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from schemas.errors import BadInputError
+from schemas.fingerprint import Json, file_sha256
+from schemas.outcome import Reason, Stage
+from transforms.decide.rule import Mask, Rule, Verdict
+from transforms.decide.uids import U64, halves
+
+UID_DTYPE = np.dtype("u8,u8")  # DataComp's subset file
+SELECTION_ENDINGS = (".npy", ".csv", ".txt", ".parquet")
+Halves = tuple[U64, U64]  # sorted by the first, then the second
+
+
+class SelectionRule(Rule):
+    """Keep rows whose uid a file names: DataComp's subset npy, or a csv, text or parquet of uids.
+
+    A table needs a column `uid`; a csv of one column may go without a header."""
+
+    stage = Stage.SELECT
+    file: Path = Field(..., description="A .npy, .csv, .txt or .parquet file.")
+
+    def identity(self) -> Json:
+        try:
+            return {"file": file_sha256(self.file)}
+        except OSError as err:
+            raise _unreadable(self.file, err) from err
+
+    def check(self) -> None:
+        _load(self.file)
+
+    def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
+        dropped = ~is_selected(halves(rows["uid"]), _load(self.file))
+        where = ("in", "not in")
+        return [
+            Verdict(
+                reason=Reason.NOT_SELECTED,
+                dropped=dropped,
+                detail=lambda i: f"{where[int(dropped[i])]} {self.file.name}",
+            )
+        ]
+
+
+def is_selected(uids: Halves, selection: Halves) -> Mask:
+    """(rows,): which uids a selection holds."""
+    (high, low), (highs, lows) = uids, selection
+    begins, ends = np.searchsorted(highs, high), np.searchsorted(highs, high, side="right")
+    found = np.zeros(len(high), np.bool_)
+    # Among equal first halves, which made-up uids have, by bisection: each turn halves the ranges.
+    while len(open_ := np.flatnonzero(begins < ends)):
+        middles = (begins[open_] + ends[open_]) // 2
+        found[open_] |= lows[middles] == low[open_]
+        under = lows[middles] < low[open_]
+        begins[open_] = np.where(under, middles + 1, begins[open_])
+        ends[open_] = np.where(under, ends[open_], middles)
+    return found
+
+
+def as_selection(high: U64, low: U64) -> np.ndarray:
+    """Sorted (N,) array of dtype u8,u8, DataComp's form."""
+    order = np.lexsort((low, high))
+    selection = np.empty(len(high), UID_DTYPE)
+    selection["f0"], selection["f1"] = high[order], low[order]
+    return selection
+
+
+def read_selection(path: Path) -> Halves:
+    """The uids that a file names, sorted.
+
+    Raises: BadInputError: it cannot be read, or names no uids."""
+    try:
+        high, low = _read_npy(path) if path.suffix == ".npy" else halves(_read_table(path))
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as err:
+        raise _unreadable(path, err) from err
+    order = np.lexsort((low, high))
+    return high[order], low[order]
+
+
+def _unreadable(path: Path, err: Exception) -> BadInputError:
+    why = err.strerror if isinstance(err, OSError) and err.strerror else " ".join(str(err).split())
+    return BadInputError(f"The selection {path} cannot be read: {why.rstrip('.')}.")
+
+
+def _load(path: Path) -> Halves:
+    try:
+        facts = path.stat()
+    except OSError as err:
+        raise _unreadable(path, err) from err
+    return _cached(path, facts.st_size, facts.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _cached(path: Path, _size: int, _mtime_ns: int) -> Halves:
+    return read_selection(path)
+
+
+def _read_npy(path: Path) -> Halves:
+    with path.open("rb") as file:  # np.load would take a zip or a pickle too
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    if array.dtype != UID_DTYPE or array.ndim != 1:
+        raise ValueError(f"it has {array.ndim} axes of {array.dtype}, one of u8,u8 wanted")
+    return array["f0"].astype(np.uint64), array["f1"].astype(np.uint64)
+
+
+def _read_table(path: Path) -> pa.ChunkedArray:
+    if path.suffix == ".parquet":
+        _must_have_uids(pq.read_schema(path).names)
+        uids = pq.read_table(path, columns=["uid"])["uid"]
+    elif path.suffix in (".csv", ".txt"):
+        uids = _read_csv(path)
+    else:
+        raise ValueError(f"a file that ends in {', '.join(SELECTION_ENDINGS)} wanted")
+    return pc.utf8_trim_whitespace(uids.cast(pa.string()))
+
+
+def _read_csv(path: Path) -> pa.ChunkedArray:
+    with path.open(encoding="utf-8-sig") as file:
+        first = file.readline().rstrip("\n")
+    names = [name.strip().strip('"') for name in first.split(",")]
+    if len(names) > 1:
+        _must_have_uids(names)
+    own = None if "uid" in names else ["uid"]
+    kinds = csv.ConvertOptions(include_columns=["uid"], column_types={"uid": pa.string()})
+    return csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(column_names=own),
+        parse_options=csv.ParseOptions(newlines_in_values=True),  # captions beside uids have them
+        convert_options=kinds,
+    )["uid"]
+
+
+def _must_have_uids(columns: Sequence[str]) -> None:
+    if "uid" not in columns:
+        raise ValueError(f"it has no column uid, but {', '.join(columns)}")

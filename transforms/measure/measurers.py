@@ -1,0 +1,112 @@
+"""What each kind of measure does with a part: rows in, columns out. No Beam here.
+
+Every function takes the part and what it was set to, writes the part's files, and returns how
+many images it looked at.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.measure.concepts import match_concepts
+from transforms.measure.head import apply_head, load_head
+from transforms.measure.image import IMAGE_SCHEMA, image_facts
+from transforms.measure.language import LanguagePolicy, measure_languages
+from transforms.measure.own import load_own, measure_own, wants_image
+from transforms.measure.phrases import noun_phrases
+from transforms.measure.policy import ConceptsPolicy, FunctionPolicy, HeadPolicy, PhrasesPolicy
+from transforms.measure.stage import Part
+from transforms.measure.text import text_facts
+from transforms.score.clip import measure_clip
+from transforms.score.clip_model import load_clip
+from transforms.score.policy import ClipPolicy
+from transforms.search.vectors import read_vectors
+from transforms.shards.pool import PoolImages
+
+CLIP_SCHEMA = pa.schema([("text", pa.int32()), ("score", pa.float32())])
+
+
+def measure_part_languages(part: Part, policy: LanguagePolicy) -> int:
+    """Column languages: code to probability, likeliest first."""
+    languages = measure_languages(part.rows["caption"].to_pylist(), policy)
+    part.write(pa.table({"languages": languages}))
+    return 0
+
+
+def measure_part_text(part: Part) -> int:
+    """Columns of TEXT_SCHEMA."""
+    part.write(text_facts(part.rows["caption"].to_pylist()))
+    return 0
+
+
+def measure_part_image(part: Part, detector: str | None) -> int:
+    """Columns of IMAGE_SCHEMA; a text detector is a function of `image`, as one's own measure."""
+    find_text: Any = detector and load_own(detector, Path()).function
+    keys = part.rows["key"].to_pylist()
+    with PoolImages(part.pool, part.shard) as images:
+        facts = {key: image_facts(images.picture(key), find_text) for key in dict.fromkeys(keys)}
+    part.write(pa.Table.from_pylist([facts[key] for key in keys], schema=IMAGE_SCHEMA))
+    return len(facts)
+
+
+def measure_part_concepts(part: Part, policy: ConceptsPolicy) -> int:
+    """Column entries: sorted numbers of the list's entries that the caption names."""
+    captions = part.rows["caption"].to_pylist()
+    part.write(pa.table({"entries": match_concepts(captions, policy.list, policy.ignore_case)}))
+    return 0
+
+
+def measure_part_phrases(part: Part, policy: PhrasesPolicy) -> int:
+    """Column phrases: distinct noun phrases of the caption, in order."""
+    part.write(pa.table({"phrases": noun_phrases(part.rows["caption"].to_pylist(), policy)}))
+    return 0
+
+
+def measure_part_head(part: Part, policy: HeadPolicy, clip: Path) -> int:
+    """Column value, from the image embeddings of the measure in the folder `clip`."""
+    uids, vectors = read_vectors(clip, part.shard, "image")
+    places = pa.compute.index_in(part.rows["uid"].combine_chunks(), value_set=uids)  # pyright: ignore
+    found = np.zeros(0, np.float32)
+    if part.rows.num_rows:
+        head = load_head(policy.file)
+        found = apply_head(head, vectors[places.to_numpy()], policy.activation)
+    part.write(pa.table({"value": pa.array(found, pa.float32())}))
+    return 0
+
+
+def measure_part_own(part: Part, policy: FunctionPolicy) -> int:
+    """Column value, or those that the function names."""
+    own = load_own(policy.function, Path())
+    rows = part.rows.to_pylist()
+    if not wants_image(own):
+        part.write(measure_own(own, iter(rows)))
+        return 0
+    with PoolImages(part.pool, part.shard) as images:
+        part.write(measure_own(own, _with_pictures(rows, images)))
+    return len(set(part.rows["key"].to_pylist()))
+
+
+def measure_part_clip(part: Part, policy: ClipPolicy) -> int:
+    """Columns text, score; beside the table NAME.image.npy and NAME.text.npy (fp16)."""
+    if part.rows.num_rows == 0:
+        part.write(CLIP_SCHEMA.empty_table())
+        return 0
+    with PoolImages(part.pool, part.shard) as images:
+        measured = measure_clip(part.rows, images, load_clip(policy))
+    part.write(measured.table.select(CLIP_SCHEMA.names))
+    for kind, vectors in (("image", measured.images), ("text", measured.texts)):
+        with part.draft.path(f"{part.name}.{kind}.npy").open("wb") as file:
+            np.save(file, vectors.astype(np.float16))
+    return measured.images_seen
+
+
+def _with_pictures(rows: Iterable[dict[str, Any]], images: PoolImages) -> Iterator[dict[str, Any]]:
+    """Rows with their picture; rows of one image come together and share it."""
+    key, picture = None, None
+    for row in rows:
+        if row["key"] != key:
+            key, picture = row["key"], images.picture(row["key"])
+        yield row | {"image": picture}
