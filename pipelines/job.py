@@ -87,7 +87,15 @@ class Job:
 
     def measure(self, name: str) -> Path:
         """Folder of a measure: its name, its settings and its model's digest, not the rules."""
-        return self.layout.measure(name, self._fingerprint("measure", self._measure_identity(name)))
+        if name not in self._measures:
+            found = self._fingerprint("measure", self._measure_identity(name))
+            self._measures[name] = self.layout.measure(name, found)
+        return self._measures[name]
+
+    @cached_property
+    def _measures(self) -> dict[str, Path]:
+        """Folders found so far: a model's digest is taken once for a job."""
+        return {}
 
     def with_needs(self, measure: str) -> list[str]:
         """A measure after those that it is made from: a head reads a CLIP model's embeddings."""

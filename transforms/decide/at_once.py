@@ -26,7 +26,8 @@ from transforms.shards.tables import joined
 
 THREADS = 4  # reading and writing wait for the disk
 # What every decision needs of the pool; rules say what they read beside it.
-_ALWAYS = ("row", "uid", "image", "repeated", "failure", "error_message")
+_LEDGER = ("row", "uid", "image")
+_ALWAYS = (*_LEDGER, "repeated", "failure", "error_message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ def decide_at_once(pool: Path, shards: int, steps: Sequence[Step]) -> Decided:
     with ThreadPoolExecutor(THREADS) as threads:
         tables = threads.map(lambda shard: read_pool(pool, shard, columns=wanted), range(shards))
         screens = [arrive(table) for table in tables]
-        outcomes = [_apply(step, screens, threads) for step in steps]
+        outcomes = [_apply(steps, place, screens, threads) for place in range(len(steps))]
     unmeasured = sum(screened.count(Reason.UNMEASURED) for screened in screens)
     return Decided(screens=screens, outcomes=outcomes, unmeasured=unmeasured)
 
@@ -61,14 +62,26 @@ def write_at_once(decided: Decided, decision: Path, steps: Sequence[Step]) -> No
         for step, outcome in zip(steps, decided.outcomes, strict=True):
             _write_outcome(step, outcome)
     with ThreadPoolExecutor(THREADS) as threads:
-        list(threads.map(lambda n: _write_ledger(decided.screens[n], n, decision, steps), shards))
+        list(threads.map(lambda n: _write_ledger(decided.screens[n], n, decision), shards))
     with Draft(decision_manifest(decision)) as draft:
         write_decision(decision, shards, steps, draft)
         draft.facts["seconds"] = 0.0  # no worker's
 
 
-def _apply(step: Step, screens: Sequence[Screened], threads: ThreadPoolExecutor) -> pa.Table | None:
+def _apply(
+    steps: Sequence[Step], place: int, screens: Sequence[Screened], threads: ThreadPoolExecutor
+) -> pa.Table | None:
     """Drop what one step drops; gives its outcome, where it looks at the whole pool."""
+    outcome = _judge_all(steps[place], screens, threads)
+    wanted = {*_LEDGER, *(name for step in steps[place + 1 :] for name in step.rule.columns)}
+    for screened in screens:
+        screened.narrow(wanted)
+    return outcome
+
+
+def _judge_all(
+    step: Step, screens: Sequence[Screened], threads: ThreadPoolExecutor
+) -> pa.Table | None:
 
     def judge(shard: int, rows: pa.Table, outcome: pa.Table | None) -> None:
         if rows.num_rows:
@@ -113,7 +126,7 @@ def _write_outcome(step: Step, outcome: pa.Table | None) -> None:
             draft.facts |= {"rows": outcome.num_rows, "seconds": 0.0}
 
 
-def _write_ledger(screened: Screened, shard: int, decision: Path, steps: Sequence[Step]) -> None:
+def _write_ledger(screened: Screened, shard: int, decision: Path) -> None:
     with Draft(ledger_manifest(decision, shard)) as draft:
-        write_ledger(screened, shard, steps, draft)
+        write_ledger(screened, shard, draft)
         draft.facts["seconds"] = 0.0

@@ -19,7 +19,9 @@ _HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?(?P<host>\[[^\]]*\]|[^/?#:]*)"
 
 
 class CapRule(Rule):
-    """Base of the caps. Which images stay is drawn by a seed; rows of one image stay together."""
+    """Base of the caps. Which images stay is drawn by a seed; rows of one image stay together.
+
+    What has no host, or no caption, has nothing in common, and is not capped."""
 
     stage = Stage.SELECT
     column: ClassVar[str]
@@ -46,6 +48,7 @@ class CapRule(Rule):
 
     def settle(self, gathered: pa.Table) -> pa.Table:
         """Rows (row, of): each row to drop, and how many images its group has. Sorted by row."""
+        gathered = gathered.filter(pc.not_equal(self.groups(gathered[self.column]), ""))
         groups, rows = self._numbered(gathered), gathered["row"].to_numpy()
         # No two images draw the same number, so equal ones are rows of one image.
         drawn = draws_of(gathered["image"].to_numpy(), type(self).__name__, self.seed)
@@ -67,7 +70,7 @@ class CapRule(Rule):
 
         def told(i: int) -> str:
             name = names()[i].as_py() or f"no {self.named}"
-            if not dropped[i]:
+            if not dropped[i]:  # as `not` asks
                 return f"{name}: among the {self.at_most:,} images that may stay"
             return f"{name}: {counts[i]:,.0f} images, limit {self.at_most:,}"
 

@@ -1,6 +1,4 @@
 """What a decision leaves: one outcome a row, the selection, the surviving texts, and the funnel."""
-# pyright: reportAttributeAccessIssue=false
-# pyarrow makes its compute functions when it is imported.
 
 import json
 from collections import Counter
@@ -10,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.errors import RunFailedError
@@ -21,7 +18,6 @@ from transforms.decide.screened import Screened
 from transforms.decide.selection import as_selection
 from transforms.decide.uids import halves
 from transforms.shards.commit import Draft
-from transforms.shards.measures import read_measure
 from transforms.shards.tables import read_committed
 
 COUNTED = ["stage", "reason"]  # null where kept; the funnel is counted from these
@@ -38,7 +34,7 @@ TEXTS_SCHEMA = pa.schema(
 )
 
 
-def kept_texts(screened: Screened, shard: int, steps: Sequence[Step]) -> pa.Table:
+def kept_texts(screened: Screened, shard: int) -> pa.Table:
     """TEXTS_SCHEMA: each kept row of a shard with where to find it."""
     rows, places = screened.kept_rows(), np.flatnonzero(screened.kept)
     columns = {
@@ -48,15 +44,15 @@ def kept_texts(screened: Screened, shard: int, steps: Sequence[Step]) -> pa.Tabl
         "image": rows["image"],
         "shard": np.full(len(places), shard, np.int32),
         "place": places.astype(np.int32),
-        "clip_score": _clip_scores(rows, shard, steps),
+        "clip_score": pa.array(screened.clip_score[places], from_pandas=True),
     }
     return pa.table(columns, schema=TEXTS_SCHEMA)
 
 
-def write_ledger(screened: Screened, shard: int, steps: Sequence[Step], draft: Draft) -> None:
+def write_ledger(screened: Screened, shard: int, draft: Draft) -> None:
     """A shard's ledger, and the references to what it keeps, into a draft."""
     pq.write_table(screened.ledger(), draft.path(f"{shard_name(shard)}.parquet"))
-    kept = kept_texts(screened, shard, steps)
+    kept = kept_texts(screened, shard)
     pq.write_table(kept, draft.path(f"{shard_name(shard)}.kept.parquet"))
 
 
@@ -108,17 +104,3 @@ def count_funnel(ledgers: Iterable[pa.Table], stages: Sequence[Stage]) -> dict[s
         ordered = sorted(reasons, key=lambda found: (-found[1], found[0]))
         dropped[stage.value] = {str(reason): n for reason, n in ordered}
     return {"input_rows": counts.total(), "kept": counts[None, None], "dropped": dropped}
-
-
-def _clip_scores(rows: pa.Table, shard: int, steps: Sequence[Step]) -> pa.Array:
-    folders = [
-        folder
-        for step in steps
-        for name, folder in zip(step.rule.measures, step.measures, strict=True)
-        if f"{name}.score" in step.rule.measured
-    ]
-    if not folders or not rows.num_rows:
-        return pa.nulls(rows.num_rows, pa.float32())
-    values = read_measure(folders[-1], shard)
-    places = pc.index_in(rows["uid"].combine_chunks(), value_set=values["uid"].combine_chunks())
-    return values["score"].take(places).combine_chunks().cast(pa.float32())

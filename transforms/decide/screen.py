@@ -6,6 +6,7 @@ screen can be done again at any time, on any worker, and ends the same.
 # pyright: reportAttributeAccessIssue=false
 # pyarrow makes its compute functions when it is imported.
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from transforms.shards.measures import read_measure
 from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
 
+_CLIP_SCORE = re.compile(r"clip-.+\.score")
 Lacking = Callable[[Mask, Path], None]  # told which rows a measure lacks
 
 
@@ -73,6 +75,9 @@ def carry_out(step: Step, rows: pa.Table, outcome: pa.Table | None, screened: Sc
 
     A row that two verdicts of the rule name ends with the first."""
     places = np.flatnonzero(screened.kept)
+    for column in step.rule.measured:
+        if _CLIP_SCORE.fullmatch(column):
+            screened.clip_score[places] = rows[column].to_numpy()
     for verdict in step.rule.judge(rows, outcome):
         fallen = np.flatnonzero(verdict.dropped & screened.kept[places])
         drop = Drop(

@@ -1,6 +1,6 @@
 """A shard's rows and how far each came: what is still kept, and how the others ended."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ class Screened:
     def __init__(self, rows: pa.Table) -> None:
         self.rows = rows  # POOL_SCHEMA, or those of its columns that the rules read
         self.kept: Mask = np.ones(rows.num_rows, dtype=np.bool_)
+        self.clip_score = np.full(rows.num_rows, np.nan, np.float32)  # of the last CLIP rule
         self._drops: list[Drop] = []
 
     def drop(self, drop: Drop) -> None:
@@ -42,6 +43,10 @@ class Screened:
             self.kept[drop.places] = False
             details = pa.array(drop.details, pa.string())
             self._drops.append(replace(drop, reason=str(drop.reason), details=details))
+
+    def narrow(self, columns: Collection[str]) -> None:
+        """Let go of the columns that nothing reads from now on."""
+        self.rows = self.rows.select([name for name in self.rows.column_names if name in columns])
 
     def kept_rows(self) -> pa.Table:
         return self.rows.filter(pa.array(self.kept))

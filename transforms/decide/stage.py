@@ -97,7 +97,7 @@ def commit_ledger(shard: int, run: Path, decision: Path, steps: Sequence[Step]) 
     manifest = ledger_manifest(decision, shard)
     if committed(manifest) is None:
         with at_work(run, "decide", shard_name(shard)) as work, Draft(manifest) as draft:
-            write_ledger(screen(Layout(run).pool, shard, steps), shard, steps, draft)
+            write_ledger(screen(Layout(run).pool, shard, steps), shard, draft)
             draft.facts["seconds"] = work.seconds
     return shard
 

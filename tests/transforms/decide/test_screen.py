@@ -147,7 +147,7 @@ def test_a_measure_is_joined_by_uid_whatever_its_order(draw_pool, tmp_path: Path
     assert dropped["detail"] == "clip-m 0.1000, limit 0.1500"
     assert (dropped["rule"], dropped["limit"]) == ("r", 0.15)
     assert dropped["value"] == pytest.approx(0.1)
-    texts = kept_texts(screened, 0, _steps(rule, measure=measure))
+    texts = kept_texts(screened, 0)
     assert texts["place"].to_pylist() == [2, 3]
     assert texts["clip_score"].to_pylist() == pytest.approx([0.2, 0.3])
 
