@@ -19,7 +19,7 @@ def why(
     debug: Debug = False,
 ) -> None:
     """Tell what became of a row, and why."""
-    from pipelines.why import explain, print_explanations
+    from pipelines.look.why import explain, print_explanations
 
     lines = explain(run, what)
     if as_json:
@@ -39,8 +39,8 @@ def diff(
     debug: Debug = False,
 ) -> None:
     """Compare two selections: what each keeps that the other drops, and how they shift."""
-    from pipelines.diff import diff as compare
-    from pipelines.diff_report import print_difference
+    from pipelines.look.diff import diff as compare
+    from pipelines.look.diff_report import print_difference
 
     found = compare(run, a, b, samples)
     if as_json:
@@ -62,8 +62,8 @@ def curve(
     debug: Debug = False,
 ) -> None:
     """Tell how much each threshold of a measure keeps: in all, by language and by source."""
-    from pipelines.curve import draw_curve
-    from pipelines.curve_report import curve_json, print_curve, write_curve
+    from pipelines.look.curve import draw_curve
+    from pipelines.look.curve_report import curve_json, print_curve, write_curve
 
     found = draw_curve(run, measure=measure, by_top=by_top)
     picture, numbers = write_curve(found, out or run / "curves")
@@ -91,8 +91,8 @@ def audit(
     debug: Debug = False,
 ) -> None:
     """Draw a seeded sample for a person to judge; with --judged, tell what they found."""
-    from pipelines.audit import as_line, draw_audit, print_audit
-    from pipelines.audit_judge import judge_audit, print_judged
+    from pipelines.look.audit import as_line, draw_audit, print_audit
+    from pipelines.look.audit_judge import judge_audit, print_judged
 
     if judged is not None:
         found = judge_audit(run, judged)
@@ -123,8 +123,8 @@ def search(
 ) -> None:
     """Find pictures by a text, by a picture, or by both, among the embeddings that a run keeps."""
     from pipelines.job import Job
-    from pipelines.search import search as search_run
-    from pipelines.thumbnails import print_found
+    from pipelines.look.search import search as search_run
+    from pipelines.look.thumbnails import print_found
 
     found = search_run(
         run, text=text, image=image, alpha=alpha, top=top, model=model, everything=everything

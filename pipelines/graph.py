@@ -6,16 +6,20 @@ from typing import TypeAlias
 
 import apache_beam as beam
 from apache_beam.pvalue import PValue
-from transforms.measure.head import load_head
 
+from pipelines.identities import measure_identity
 from pipelines.job import Job
+from pipelines.steps import MeasurePolicy
+from schemas.errors import RunFailedError
+from schemas.fingerprint import Json
 from transforms.corpora.stage import Build
 from transforms.decide.stage import Decide, Settle
 from transforms.fetch.stage import Fetch
 from transforms.measure import measurers
 from transforms.measure.concepts import read_entries
+from transforms.measure.head import load_head
 from transforms.measure.language import LanguagePolicy, load_detector
-from transforms.measure.own import load_own
+from transforms.measure.own import load_own, load_text_detector
 from transforms.measure.policy import (
     ConceptsPolicy,
     FunctionPolicy,
@@ -24,10 +28,12 @@ from transforms.measure.policy import (
     PhrasesPolicy,
     TextPolicy,
 )
-from transforms.measure.stage import Measure, Measurer
+from transforms.measure.stage import Measure, Measurer, Part
 from transforms.score.clip_model import load_clip
 from transforms.score.policy import ClipPolicy
 
+# Measures whose files a person may edit while a run goes on; each part looks once more.
+_EDITABLE = (ConceptsPolicy, FunctionPolicy, HeadPolicy, ImagePolicy)
 Shards: TypeAlias = PValue  # a PCollection of shard numbers
 
 
@@ -62,6 +68,23 @@ def _screen(shards: Shards, job: Job) -> Shards:
 
 def _measurer(job: Job, name: str) -> Measurer:
     """The function that makes a part of a measure, with what it was set to."""
+    policy, measurer = job.recipe.policy(name), _measurer_of_kind(job, name)
+    if not isinstance(policy, _EDITABLE):
+        return measurer
+    identity = measure_identity(policy)
+    return partial(_unless_edited, policy=policy, identity=identity, measurer=measurer)
+
+
+def _unless_edited(part: Part, *, policy: MeasurePolicy, identity: Json, measurer: Measurer) -> int:
+    """Raises: RunFailedError: a file that the measure is made from is no longer the one it was."""
+    if measure_identity(policy) != identity:
+        raise RunFailedError(
+            f"A file of the measure {part.measure} was edited while the run went on: run again."
+        )
+    return measurer(part)
+
+
+def _measurer_of_kind(job: Job, name: str) -> Measurer:
     policy = job.recipe.policy(name)
     match policy:
         case ClipPolicy():
@@ -92,8 +115,10 @@ def _check_models(job: Job) -> None:
             case LanguagePolicy():
                 load_detector(policy)
             case HeadPolicy():
-                load_head(policy.file)
+                load_head(policy.file, policy.between)
             case FunctionPolicy():
-                load_own(policy.function, Path())
+                load_own(policy.function)
+            case ImagePolicy() if policy.text_detector is not None:
+                load_text_detector(policy.text_detector)
             case ConceptsPolicy():
                 read_entries(policy.list)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.measures import measure_identity
+from pipelines.identities import measure_identity
 from pipelines.recipe import CLIP, Recipe
 from schemas.errors import BadInputError, RunFailedError
 from schemas.fingerprint import Json, fingerprint

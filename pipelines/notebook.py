@@ -20,21 +20,21 @@ from PIL import Image
 
 from pipelines.decide import decide, find_decision
 from pipelines.job import Job
+from pipelines.look.why import Explanation, explain
 from pipelines.recipe_file import make_recipe
 from pipelines.steps import LANGUAGES, columns_of
-from pipelines.why import Explanation, explain
 from schemas.errors import BadInputError
-from schemas.layout import decision_manifest, ledger_manifest, shard_name
+from schemas.layout import decision_manifest
 from schemas.outcome import Stage
 from schemas.pair import Status
 from transforms.decide.basic import SIDES
-from transforms.decide.ledger import read_funnel
+from transforms.decide.border import by_border
+from transforms.decide.ledger import read_funnel, read_ledger
 from transforms.decide.rule import Rule
-from transforms.measure.language import likeliest
 from transforms.shards.commit import committed
+from transforms.shards.languages import likeliest
 from transforms.shards.measures import read_measure
 from transforms.shards.pool import PoolImages, read_pool
-from transforms.shards.tables import read_committed
 
 _FACTS = ["row", "url", "caption", "key", "status", *SIDES]
 _ENDING = ("stage", "reason", "rule", "value", "limit", "detail")  # of the ledger
@@ -103,7 +103,7 @@ class Run:
                 table = table.loc[table[column] == wanted]
         if near is None and order_by == "border":
             decided = table.loc[table["value"].notna() & table["limit"].notna()]
-            return _by_border(decided)
+            return by_border(decided)
         if near is None:
             return table.sort_values(known_column(order_by, table), kind="stable")
         measure, limit = known_column(near[0], table), near[1]
@@ -119,7 +119,7 @@ class Run:
         what a stricter one takes away."""
         kept = other.samples(kept=True)["row"]
         dropped = self.samples(kept=False)
-        return _by_border(dropped.loc[dropped["row"].isin(kept)])
+        return by_border(dropped.loc[dropped["row"].isin(kept)])
 
     def why(self, what: str) -> list[Explanation]:
         """What became of each row with this uid or URL: as `pairmill why` tells it, but under
@@ -204,8 +204,7 @@ class Run:
         return table.set_index("uid")
 
     def _shard_rows(self, shard: int) -> pd.DataFrame:
-        manifest = ledger_manifest(self.decision, shard)
-        ledger = read_committed(manifest, f"{shard_name(shard)}.parquet").to_pandas()
+        ledger = read_ledger(self.decision, shard).to_pandas()
         facts = read_pool(self.job.layout.pool, shard, columns=_FACTS).to_pandas()
         shorter, longer = facts[list(SIDES)].min(axis=1), facts[list(SIDES)].max(axis=1)
         facts = facts.assign(shorter_side_px=shorter, aspect=longer / shorter, shard=shard)
@@ -236,13 +235,6 @@ def known_column(column: str, table: pd.DataFrame) -> str:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _by_border(table: pd.DataFrame) -> pd.DataFrame:
-    """Nearest to the limit first, by the rank among the rows of the same rule; then the rest."""
-    far = (table["value"] - table["limit"]).abs()
-    ranks = far.groupby(table["rule"]).rank(method="first")
-    return table.iloc[np.argsort(ranks.to_numpy(), kind="stable")]  # NaN comes last
 
 
 def _job_of(job: Job, decision: Path) -> Job:

@@ -21,8 +21,8 @@ from pipelines.steps import (
 )
 from schemas.errors import BadInputError
 from transforms.corpora.policy import CorpusPolicy
+from transforms.decide.limit import ThresholdRule
 from transforms.decide.rule import Rule
-from transforms.decide.threshold import ThresholdRule
 from transforms.fetch.policy import FetchPolicy
 from transforms.measure.language import LanguagePolicy, known_codes
 from transforms.read.policy import InputPolicy

@@ -13,11 +13,11 @@ from transforms.decide.caps import PerCaptionRule, PerHostRule
 from transforms.decide.concepts import MetaClipRule, RarePhrasesRule
 from transforms.decide.datacomp import DataCompBasicRule
 from transforms.decide.language import LanguageRule
+from transforms.decide.limit import LimitRule
 from transforms.decide.logic import AllOf, AnyOf, JoinedRule, Not
 from transforms.decide.rule import Rule
 from transforms.decide.sample import EqualLanguagesRule, SampleRule
 from transforms.decide.selection import SelectionRule
-from transforms.decide.threshold import LimitRule
 from transforms.dedupe.exact import ExactDuplicateRule
 from transforms.measure.image import IMAGE_SCHEMA
 from transforms.measure.language import LanguagePolicy
@@ -31,7 +31,7 @@ from transforms.measure.policy import (
 )
 from transforms.measure.text import TEXT_SCHEMA
 from transforms.score.policy import ClipPolicy
-from transforms.score.threshold import ClipScoreRule
+from transforms.score.rule import ClipScoreRule
 
 LANGUAGES, ENTRIES, PHRASES, TEXT_OVERLAP = "languages", "entries", "phrases", "text_overlap"
 LISTS = (LANGUAGES, ENTRIES, PHRASES)  # columns that hold no numbers

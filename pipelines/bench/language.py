@@ -21,13 +21,8 @@ import typer
 from pipelines.bench.machine import Mark, print_marks
 from pipelines.demo.pictures import CAPTIONS_FILE, PhotoLine
 from schemas.errors import BadInputError
-from transforms.measure.language import (
-    LanguagePolicy,
-    likeliest,
-    load_detector,
-    measure_languages,
-    probability_of,
-)
+from transforms.measure.language import LanguagePolicy, load_detector, measure_languages
+from transforms.shards.languages import likeliest, probability_of
 
 OWN_CAPTIONS = Path(__file__).with_name("captions.json")
 FROM_PHOTOS = ("en", "zh", "de", "fr", "cs")

@@ -17,10 +17,10 @@ from pipelines.job import Job
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import make_recipe
 from pipelines.run import run_recipe
-from schemas.layout import Layout, ledger_manifest, shard_name
+from schemas.layout import Layout
 from schemas.report import RunReport
+from transforms.decide.ledger import read_ledger as read_shard_ledger
 from transforms.shards.commit import write_atomically
-from transforms.shards.tables import read_committed
 
 RECIPE_FILE = Path(__file__).with_name("recipe.yaml")
 WEB = "web"  # folder of the RUN with the list, the truth and the recipe as it was run
@@ -44,10 +44,7 @@ def run_demo(
 def read_ledger(run: Path) -> pd.DataFrame:
     """The ledger of the last recipe that ran here, sorted by input row."""
     job = Job.load(Layout(run).job)
-    parts = [
-        read_committed(ledger_manifest(job.decision, shard), f"{shard_name(shard)}.parquet")
-        for shard in range(job.shards)
-    ]
+    parts = [read_shard_ledger(job.decision, shard) for shard in range(job.shards)]
     return pa.concat_tables(parts).to_pandas().sort_values("row")
 
 

@@ -27,6 +27,7 @@ class CapRule(Rule):
     column: ClassVar[str]
     reason: ClassVar[Reason]
     named: ClassVar[str]  # what the groups are, for people
+    salt: ClassVar[str]  # of the draws: a part of every decision, whatever the class is called
     at_most: StrictInt = Field(..., ge=1, description="Images that stay of each.")
     seed: StrictInt = Field(default=0, description="Another seed keeps others.")
 
@@ -51,7 +52,7 @@ class CapRule(Rule):
         gathered = gathered.filter(pc.not_equal(self.groups(gathered[self.column]), ""))
         groups, rows = self._numbered(gathered), gathered["row"].to_numpy()
         # No two images draw the same number, so equal ones are rows of one image.
-        drawn = draws_of(gathered["image"].to_numpy(), type(self).__name__, self.seed)
+        drawn = draws_of(gathered["image"].to_numpy(), self.salt, self.seed)
         order = np.lexsort((drawn, groups))
         groups, drawn, rows = groups[order], drawn[order], rows[order]
         is_first_of_group = _differs(groups)
@@ -122,6 +123,7 @@ class PerHostRule(CapRule):
     column = "url"
     reason = Reason.HOST_CAP
     named = "host"
+    salt = "per_host"
 
     def groups(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         return hosts(values)
@@ -133,6 +135,7 @@ class PerCaptionRule(CapRule):
     column = "caption"
     reason = Reason.CAPTION_CAP
     named = "caption"
+    salt = "per_caption"
 
     def groups(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         return pc.utf8_lower(pc.utf8_trim_whitespace(values))

@@ -16,7 +16,7 @@ from schemas.outcome import Reason, Stage
 from transforms.decide.caps import listed
 from transforms.decide.rule import F64, Rule, Verdict
 from transforms.decide.uids import U64, draws, draws_of, mixed
-from transforms.measure.language import likeliest
+from transforms.shards.languages import column_of, likeliest
 
 Ints = npt.NDArray[np.int64]
 _ENTRY_BITS = 32
@@ -62,7 +62,7 @@ class MetaClipRule(Rule):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        languages = [f"{self.language}.languages"] if self.by_language else []
+        languages = [column_of(self.language)] if self.by_language else []
         return (self._entries, *languages)
 
     @property
@@ -132,7 +132,7 @@ class MetaClipRule(Rule):
     def _groups(self, rows: pa.Table) -> pa.Array:
         if not self.by_language:
             return pa.repeat("", rows.num_rows)
-        return pa.array(likeliest(rows[f"{self.language}.languages"]), pa.string())
+        return pa.array(likeliest(rows[column_of(self.language)]), pa.string())
 
     def _limits(self, names: Sequence[str], owners: Ints, counts: Ints) -> Ints:
         """(N,): t for each count, by its owner: the number of its language. Sorted by that."""

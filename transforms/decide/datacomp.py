@@ -11,7 +11,7 @@ from pydantic import Field
 from schemas.outcome import Reason
 from transforms.decide.basic import SIDES, count_words_and_chars, sides_px
 from transforms.decide.rule import Rule, Verdict
-from transforms.measure.language import likeliest
+from transforms.shards.languages import column_of, likeliest
 
 MIN_WORDS, MIN_CHARS, MIN_SIDE_PX, MAX_ASPECT = 3, 6, 200, 3.0
 
@@ -32,10 +32,10 @@ class DataCompBasicRule(Rule):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        return (f"{self.language}.languages",)
+        return (column_of(self.language),)
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
-        codes = likeliest(rows[f"{self.language}.languages"])
+        codes = likeliest(rows[column_of(self.language)])
         words, _ = count_words_and_chars(rows["caption"])
         chars = pc.utf8_length(rows["caption"]).to_numpy()
         shorter_px, longer_px = sides_px(rows)

@@ -5,7 +5,7 @@ from pydantic import Field, StrictFloat
 
 from schemas.outcome import Reason
 from transforms.decide.rule import Rule, Verdict
-from transforms.measure.language import likeliest, probability_of
+from transforms.shards.languages import column_of, likeliest, probability_of
 
 LANGUAGE = "language"  # the measure that rules go by unless they name another
 
@@ -28,14 +28,14 @@ class LanguageRule(Rule):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        return (f"{self.language}.languages",)
+        return (column_of(self.language),)
 
     @property
     def codes(self) -> tuple[str, ...]:
         return self.keep
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
-        languages = rows[f"{self.language}.languages"]
+        languages = rows[column_of(self.language)]
         wanted, codes = probability_of(languages, self.keep), likeliest(languages)
         names = "+".join(self.keep)
         return [

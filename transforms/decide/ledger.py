@@ -66,12 +66,18 @@ def write_decision(
     pq.write_table(texts, draft.path(TEXTS_FILE))
     with draft.path("selection.npy").open("wb") as file:
         np.save(file, as_selection(*halves(texts["uid"])))
-    ledgers = (
-        read_committed(path, f"{name}.parquet", columns=COUNTED) for name, path in manifests.items()
-    )
+    ledgers = (read_ledger(decision, shard, COUNTED) for shard in shards)
     funnel = count_funnel(ledgers, [step.rule.stage for step in steps])
     funnel["images"] = len(np.unique(texts["image"].to_numpy()))
     draft.path(FUNNEL_FILE).write_text(json.dumps(funnel, indent=1) + "\n")
+
+
+def read_ledger(decision: Path, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """LEDGER_SCHEMA, or some of its columns, of one shard, in the pool's order.
+
+    Raises: RunFailedError: not committed, or it has other bytes than it had then."""
+    manifest = ledger_manifest(decision, shard)
+    return read_committed(manifest, f"{shard_name(shard)}.parquet", columns=columns)
 
 
 def read_funnel(decision: Path) -> dict[str, Any]:

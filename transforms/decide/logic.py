@@ -7,6 +7,7 @@ the same rules one after the other would rank the second among what the first le
 import io
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ class JoinedRule(Rule):
     """Base of the rules that are made of rules."""
 
     stage = Stage.SELECT
+    word: ClassVar[str]  # as recipes call it
     names: tuple[str, ...]  # of the rules, for people
     rules: tuple[SerializeAsAny[Rule], ...]
 
@@ -42,7 +44,7 @@ class JoinedRule(Rule):
 
     def identity(self) -> Json:
         named = zip(self.names, self.rules, strict=True)
-        return [type(self).__name__, *([name, rule.identity()] for name, rule in named)]
+        return [self.word, *([name, rule.identity()] for name, rule in named)]
 
     def check(self) -> None:
         for rule in self.rules:
@@ -72,12 +74,16 @@ class JoinedRule(Rule):
 class AllOf(JoinedRule):
     """Keep what every rule keeps: and, the intersection. The first rule that drops a row tells."""
 
+    word = "all_of"
+
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         return [verdict for said in self.verdicts(rows, outcome) for verdict in said]
 
 
 class AnyOf(JoinedRule):
     """Keep what at least one rule keeps: or, the union."""
+
+    word = "any_of"
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         verdicts = self.verdicts(rows, outcome)
@@ -92,6 +98,8 @@ class AnyOf(JoinedRule):
 
 class Not(JoinedRule):
     """Keep what the one rule drops."""
+
+    word = "not"
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         (said,) = self.verdicts(rows, outcome)

@@ -10,7 +10,7 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Rule, Verdict
 from transforms.decide.uids import U64, draws, draws_of
-from transforms.measure.language import likeliest
+from transforms.shards.languages import column_of, likeliest
 
 
 class SampleRule(Rule):
@@ -44,12 +44,9 @@ class SampleRule(Rule):
     def settle(self, gathered: pa.Table) -> pa.Table:
         """One row (last_draw, size, of): the largest draw that stays, and how many that are."""
         drawn = _distinct(self._draws(gathered))
-        size = len(drawn)
-        if self.rows is not None or self.images is not None:
-            size = min(size, self.rows if self.rows is not None else self.images or 0)
-        if self.fraction is not None:
-            size = int(len(drawn) * self.fraction)
-        return _limits([("", drawn, size)])
+        share = None if self.fraction is None else int(len(drawn) * self.fraction)
+        wanted = next(size for size in (self.rows, self.images, share) if size is not None)
+        return _limits([("", drawn, min(wanted, len(drawn)))])
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         assert outcome is not None
@@ -63,6 +60,8 @@ class SampleRule(Rule):
                 reason=Reason.OVER_BUDGET,
                 dropped=dropped,
                 detail=lambda i: f"not {told}" if dropped[i] else told,
+                value=np.full(rows.num_rows, limit["of"]),
+                limit=limit["size"],
             )
         ]
 
@@ -96,7 +95,7 @@ class EqualLanguagesRule(Rule):
 
     @property
     def measured(self) -> tuple[str, ...]:
-        return (f"{self.language}.languages",)
+        return (column_of(self.language),)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -117,7 +116,7 @@ class EqualLanguagesRule(Rule):
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         assert outcome is not None
         limits, groups = outcome.to_pylist(), self._groups(rows)
-        codes = likeliest(rows[f"{self.language}.languages"])
+        codes = likeliest(rows[column_of(self.language)])
         last = outcome["last_draw"].to_numpy()[groups]
         none_left = outcome["size"].to_numpy()[groups] == 0
         surplus = (groups >= 0) & ((self._draws(rows) > last) | none_left)
@@ -147,7 +146,7 @@ class EqualLanguagesRule(Rule):
 
     def _groups(self, rows: pa.Table) -> npt.NDArray[np.intp]:
         """(rows,): the number of the group of each caption's likeliest language; -1 for none."""
-        codes = likeliest(rows[f"{self.language}.languages"]).astype(str)
+        codes = likeliest(rows[column_of(self.language)]).astype(str)
         groups = np.full(len(codes), -1)
         for place, wanted in enumerate(self.groups):
             groups[np.isin(codes, wanted)] = place

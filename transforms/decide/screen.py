@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas.errors import BadInputError, RunFailedError
 from schemas.layout import OUTCOME_FILE, outcome_manifest
 from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Mask, Rule
 from transforms.decide.screened import Drop, Screened
-from transforms.shards.measures import read_measure
+from transforms.shards.measures import places_of, read_measure
 from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
 
@@ -98,7 +97,7 @@ def measured_rows(step: Step, shard: int, rows: pa.Table, lacking: Lacking) -> p
     `lacking` is told the others, by a mask over the rows that were still there, and may raise."""
     for measure in step.measures:
         values = read_measure(measure, shard)
-        places = pc.index_in(rows["uid"].combine_chunks(), value_set=values["uid"].combine_chunks())
+        places = places_of(rows["uid"], values["uid"])
         if places.null_count:
             lacking(places.is_null().to_numpy(zero_copy_only=False), measure)
             rows, places = rows.filter(places.is_valid()), places.drop_null()

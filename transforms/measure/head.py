@@ -3,8 +3,8 @@
 A file holds one linear layer ({"weight": (K, D), "bias": (K,)}), or several that follow each
 other with nothing but dropout between (LAION's improved aesthetic predictor: layers.0.weight,
 layers.2.weight, ...); those are one linear map, and are multiplied out. A state dict does not say
-what lies between its layers: a model with activations there cannot be told from one without, and
-must not be given.
+what lies between its layers, so whoever names such a file must: LAION's NSFW heads have
+activations there, and are not linear.
 """
 
 import pickle
@@ -26,6 +26,7 @@ from transforms.measure.policy import HeadPolicy
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Activation = Literal["none", "sigmoid", "softmax"]
+Between = Literal["nothing"]
 Layer = tuple[F64, F64]  # weight (K, D), bias (K,)
 
 # What torch, safetensors and pickle raise of a file that holds something else, or is cut short.
@@ -51,12 +52,18 @@ class Head:
     bias: F32  # (K,), finite
 
 
-def load_head(file: Path) -> Head:
+def load_head(file: Path, between: Between | None = None) -> Head:
     """Read a head from .safetensors, .pth or .pt; no code in the file is ever run.
 
-    Raises: BadInputError: no such file, not weights alone, or no chain of finite linear layers.
+    Raises: BadInputError: no such file, not weights alone, no chain of finite linear layers, or
+        several of them and nothing said of what lies `between`.
     """
     layers = _layers(_tensors(file), file)
+    if len(layers) > 1 and between is None:
+        raise BadInputError(
+            f"The head {file} has {len(layers)} layers: say `between: nothing` if no activation"
+            " lies between them; with one it is not linear."
+        )
     weight, bias = layers[0]
     # A width that overflows is told below as not finite.
     with np.errstate(over="ignore", invalid="ignore"):

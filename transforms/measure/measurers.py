@@ -15,7 +15,7 @@ from transforms.measure.concepts import match_concepts
 from transforms.measure.head import apply_head, load_head
 from transforms.measure.image import IMAGE_SCHEMA, image_facts
 from transforms.measure.language import LanguagePolicy, measure_languages
-from transforms.measure.own import load_own, measure_own, wants_image
+from transforms.measure.own import load_own, load_text_detector, measure_own, wants_image
 from transforms.measure.phrases import noun_phrases
 from transforms.measure.policy import ConceptsPolicy, FunctionPolicy, HeadPolicy, PhrasesPolicy
 from transforms.measure.stage import Part
@@ -23,8 +23,9 @@ from transforms.measure.text import text_facts
 from transforms.score.clip import measure_clip
 from transforms.score.clip_model import load_clip
 from transforms.score.policy import ClipPolicy
-from transforms.search.vectors import read_vectors
+from transforms.shards.measures import places_of
 from transforms.shards.pool import PoolImages
+from transforms.shards.vectors import read_vectors
 
 CLIP_SCHEMA = pa.schema([("text", pa.int32()), ("score", pa.float32())])
 
@@ -44,7 +45,7 @@ def measure_part_text(part: Part) -> int:
 
 def measure_part_image(part: Part, detector: str | None) -> int:
     """Columns of IMAGE_SCHEMA; a text detector is a function of `image`, as one's own measure."""
-    find_text: Any = detector and load_own(detector, Path()).function
+    find_text = None if detector is None else load_text_detector(detector)
     keys = part.rows["key"].to_pylist()
     with PoolImages(part.pool, part.shard) as images:
         facts = {key: image_facts(images.picture(key), find_text) for key in dict.fromkeys(keys)}
@@ -68,10 +69,10 @@ def measure_part_phrases(part: Part, policy: PhrasesPolicy) -> int:
 def measure_part_head(part: Part, policy: HeadPolicy, clip: Path) -> int:
     """Column value, from the image embeddings of the measure in the folder `clip`."""
     uids, vectors = read_vectors(clip, part.shard, "image")
-    places = pa.compute.index_in(part.rows["uid"].combine_chunks(), value_set=uids)  # pyright: ignore
+    places = places_of(part.rows["uid"], uids)
     found = np.zeros(0, np.float32)
     if part.rows.num_rows:
-        head = load_head(policy.file)
+        head = load_head(policy.file, policy.between)
         found = apply_head(head, vectors[places.to_numpy()], policy.activation)
     part.write(pa.table({"value": pa.array(found, pa.float32())}))
     return 0
@@ -79,7 +80,7 @@ def measure_part_head(part: Part, policy: HeadPolicy, clip: Path) -> int:
 
 def measure_part_own(part: Part, policy: FunctionPolicy) -> int:
     """Column value, or those that the function names."""
-    own = load_own(policy.function, Path())
+    own = load_own(policy.function)
     rows = part.rows.to_pylist()
     if not wants_image(own):
         part.write(measure_own(own, iter(rows)))

@@ -10,16 +10,18 @@ Only the spec and the folder travel to a worker, which loads the function again.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from schemas.errors import BadInputError, RunFailedError
 from schemas.fingerprint import Json
+from transforms.measure.image import Box, TextDetector
 from transforms.measure.own_source import find_source, load_module, told
 
 GIVEN = ("image", "caption", "url", "uid", "width", "height")  # image: PIL RGB; sides in px
@@ -49,7 +51,7 @@ class OwnMeasure:
         return f"{name} ({Path(source).name})"
 
 
-def load_own(spec: str, folder: Path) -> OwnMeasure:
+def load_own(spec: str, folder: Path = Path()) -> OwnMeasure:
     """The function that `spec` names, from its file as it is now.
 
     A file of the recipe's folder may import what is installed, but not its neighbours.
@@ -66,12 +68,31 @@ def load_own(spec: str, folder: Path) -> OwnMeasure:
     return OwnMeasure(spec, folder, function, _needs(function, spec))
 
 
+def load_text_detector(spec: str) -> TextDetector:
+    """A function of one `image` that gives boxes of text; a fault in it is told with its name.
+
+    Raises: BadInputError: as `load_own`, or it wants anything else than an image."""
+    own = load_own(spec)
+    if own.needs != ("image",):
+        wanted = ", ".join(own.needs) or "nothing"
+        raise BadInputError(f"The text detector {own.called} must take `image`, not {wanted}.")
+
+    def find_text(image: Image.Image) -> Sequence[Box]:
+        try:
+            boxes: Any = own.function(image=image)
+            return [tuple(map(float, box)) for box in boxes]  # pyright: ignore
+        except Exception as err:  # the user's code
+            raise RunFailedError(f"The text detector {own.called} failed: {told(err)}.") from err
+
+    return find_text
+
+
 def wants_image(own: OwnMeasure) -> bool:
     """Whether its rows need a decoded `image`."""
     return "image" in own.needs
 
 
-def own_identity(spec: str, folder: Path) -> Json:
+def own_identity(spec: str, folder: Path = Path()) -> Json:
     """The function's name and the sha256 of its file: once edited, it is a new measure.
 
     Where the file lies is no part of it, nor is any other file that it imports.

@@ -25,6 +25,9 @@ class HeadPolicy(BaseModel, extra="forbid", frozen=True):
 
     file: Path = Field(..., description="A .safetensors or .pth file; loaded weights-only.")
     clip: str = Field(..., description="A name under `clip`: the model whose embeddings it reads.")
+    between: Literal["nothing"] | None = Field(
+        default=None, description="Must be said of a file with several layers."
+    )
     activation: Literal["none", "sigmoid", "softmax"] = Field(
         default="none", description="What follows the last layer; softmax gives the last class."
     )

@@ -24,6 +24,7 @@ class Part:
     pool: Path
     shard: int
     draft: Draft
+    measure: str
     name: str  # of the part's files, without ending
 
     def write(self, columns: pa.Table) -> None:
@@ -62,7 +63,9 @@ def measure_shard(
         if rows.num_rows or is_first:
             began_s = time.perf_counter()
             with Draft(manifest) as draft:
-                work.images = measurer(Part(rows, pool, shard, draft, manifest.stem))
+                work.images = measurer(
+                    Part(rows, pool, shard, draft, measure.parent.name, manifest.stem)
+                )
                 draft.facts["rows"] = rows.num_rows
                 draft.facts["images"] = work.images
                 draft.facts["seconds"] = time.perf_counter() - began_s

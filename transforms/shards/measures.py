@@ -3,6 +3,8 @@
 Part 0 holds what the first run needed, part 1 the newcomers of a later run, and so on. A row is
 measured once for ever.
 """
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
 
 import itertools
 from pathlib import Path
@@ -40,6 +42,15 @@ def read_measure(measure: Path, shard: int) -> pa.Table:
     if not tables:
         return pa.table({"uid": pa.array([], pa.string())})
     return joined(tables)
+
+
+def places_of(uids: pa.ChunkedArray, among: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """(rows,): the place of each uid among others, such as those of a measure; null for none."""
+    asked, there = (
+        column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        for column in (uids, among)
+    )
+    return pc.index_in(asked, value_set=there)
 
 
 def newcomers(rows: pa.Table, measure: Path, shard: int) -> pa.Table:

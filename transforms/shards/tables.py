@@ -1,14 +1,19 @@
 """Read the tables of committed units, and only as they were committed."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import RunFailedError
 from transforms.shards.commit import read_manifest
+
+T = TypeVar("T")
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
@@ -30,6 +35,16 @@ def read_committed(manifest: Path, name: str, *, columns: Sequence[str] | None =
 
     Raises: RunFailedError: the unit is not committed, or the file's bytes are not those that were.
     """
+    return _read(manifest, name, lambda data: pq.read_table(data, columns=columns))
+
+
+def read_committed_array(manifest: Path, name: str) -> npt.NDArray[Any]:
+    """The .npy file `name` beside the manifest that vouches for it. Raises: as `read_committed`."""
+    return _read(manifest, name, lambda data: np.load(data, allow_pickle=False))
+
+
+def _read(manifest: Path, name: str, load: Callable[[pa.BufferReader], T]) -> T:
+    """What `load` makes of the very bytes that were checked."""
     path, facts = manifest.parent / name, read_manifest(manifest)
     if facts is None or name not in facts["files"]:
         raise RunFailedError(f"{path} is not committed: run again to make it.")
@@ -37,8 +52,8 @@ def read_committed(manifest: Path, name: str, *, columns: Sequence[str] | None =
         with pa.memory_map(str(path)) as file:
             data = file.read_buffer()
             if hashlib.sha256(data).hexdigest() == facts["files"][name]["sha256"]:
-                return pq.read_table(pa.BufferReader(data), columns=columns)
+                return load(pa.BufferReader(data))
             why = "it has other bytes than when it was committed"
     except (pa.ArrowException, OSError) as err:
-        why = str(err).partition("\n")[0]
+        why = str(err).partition("\n")[0].rstrip(".")
     raise RunFailedError(f"{path} cannot be read ({why}): delete it and run again to make it anew.")

@@ -13,7 +13,7 @@ from transforms.corpora.stage import cut_texts, finish, write_corpus_shard
 from transforms.decide.basic import CaptionRule
 from transforms.decide.screen import Step
 from transforms.decide.stage import commit_decision, commit_ledger
-from transforms.score.threshold import ClipScoreRule
+from transforms.score.rule import ClipScoreRule
 from transforms.shards.commit import Draft
 
 # Image 0 has three captions, the best of them last; row 5 is dropped; row 8 was webp.

@@ -11,7 +11,7 @@ from judging import check_pieces, ends, kept, languages
 from pydantic import ValidationError
 
 from schemas.errors import BadInputError
-from transforms.decide.threshold import LimitRule
+from transforms.decide.limit import LimitRule
 
 # Few values, so that ties are the rule; None is a null, NaN what a broken model gives.
 VALUE = st.sampled_from([-1.0, 0.0, 0.5, 0.75, 2.0, math.nan, None])

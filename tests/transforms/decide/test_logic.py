@@ -13,11 +13,11 @@ from transforms.decide.basic import CaptionRule
 from transforms.decide.caps import PerCaptionRule
 from transforms.decide.concepts import MetaClipRule, RarePhrasesRule
 from transforms.decide.language import LanguageRule
+from transforms.decide.limit import LimitRule
 from transforms.decide.logic import AllOf, AnyOf, JoinedRule, Not
 from transforms.decide.rule import Rule
 from transforms.decide.sample import EqualLanguagesRule, SampleRule
 from transforms.decide.selection import SelectionRule
-from transforms.decide.threshold import LimitRule
 
 LEAVES: dict[str, Rule] = {
     "caption": CaptionRule(min_words=2),

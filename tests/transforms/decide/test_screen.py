@@ -17,11 +17,11 @@ from schemas.pair import Failure
 from transforms.decide.basic import AspectRule, CaptionRule, ShorterSideRule
 from transforms.decide.language import LanguageRule
 from transforms.decide.ledger import count_funnel, kept_texts
+from transforms.decide.limit import LimitRule
 from transforms.decide.rule import Rule
 from transforms.decide.screen import Step, gather, screen
-from transforms.decide.threshold import LimitRule
 from transforms.dedupe.exact import ExactDuplicateRule
-from transforms.score.threshold import ClipScoreRule
+from transforms.score.rule import ClipScoreRule
 from transforms.shards.commit import Draft
 
 RULES: dict[str, Rule] = {

@@ -18,15 +18,13 @@ from pydantic import ValidationError
 
 from schemas.errors import BadInputError
 from transforms.measure.language import (
-    LANGUAGES_TYPE,
     LanguagePolicy,
     known_codes,
     language_identity,
-    likeliest,
     load_detector,
     measure_languages,
-    probability_of,
 )
+from transforms.shards.languages import LANGUAGES_TYPE, likeliest, probability_of
 
 LANGDETECT = LanguagePolicy()
 FASTTEXT = LanguagePolicy(detector="fasttext")

@@ -11,27 +11,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.groups import hosts_of, language_measure, languages_of
 from pipelines.job import Job
+from pipelines.look.groups import hosts_of, language_measure, languages_of
 from pipelines.recipe import CLIP
 from schemas.errors import BadInputError
 from schemas.layout import (
     OUTCOME_FILE,
     decision_manifest,
-    ledger_manifest,
     outcome_manifest,
-    shard_name,
 )
-from transforms.decide.curve import (
+from transforms.decide.ledger import read_ledger
+from transforms.decide.limit import ALL, ThresholdRule, numbers
+from transforms.decide.rule import F64, Mask, Rule
+from transforms.decide.thresholds import (
     even_thresholds,
     fraction_thresholds,
     kept_by_group,
     kept_counts,
 )
-from transforms.decide.rule import F64, Mask, Rule
-from transforms.decide.threshold import ALL, ThresholdRule, numbers
 from transforms.shards.commit import committed
-from transforms.shards.measures import read_measure
+from transforms.shards.measures import places_of, read_measure
 from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
 
@@ -124,8 +123,7 @@ def _gather(job: Job, column: str) -> pa.Table:
     folder, languages, first = job.measure(measure), language_measure(job), _first(job, measure)
 
     def gather(shard: int) -> pa.Table:
-        manifest, file = ledger_manifest(job.decision, shard), f"{shard_name(shard)}.parquet"
-        ledger = read_committed(manifest, file, columns=["uid", "kept", "rule"])
+        ledger = read_ledger(job.decision, shard, ["uid", "kept", "rule"])
         reached = pa.array(_reached(ledger, first))
         uids = ledger["uid"].filter(reached)
         urls = read_pool(job.layout.pool, shard, columns=["url"])["url"].filter(reached)
@@ -165,7 +163,7 @@ def _values(measure: Path, shard: int, name: str, uids: pa.ChunkedArray) -> F64:
     measured = read_measure(measure, shard)
     if name not in measured.column_names:  # no row of this shard has it
         return np.full(len(uids), np.nan)
-    places = pc.index_in(uids, value_set=measured["uid"].combine_chunks())
+    places = places_of(uids, measured["uid"])
     column = f"{measure.parent.name}.{name}"
     return numbers(pa.table({column: measured[name].take(places)}), column)
 

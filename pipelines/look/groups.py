@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 from pipelines.job import Job
 from pipelines.steps import LANGUAGES
 from transforms.decide.caps import hosts
-from transforms.measure.language import NO_LANGUAGE, LanguagePolicy, likeliest
-from transforms.shards.measures import measure_parts, read_measure
+from transforms.measure.language import LanguagePolicy
+from transforms.shards.languages import NO_LANGUAGE, likeliest
+from transforms.shards.measures import measure_parts, places_of, read_measure
 
 NO_HOST = "no host"  # a member's path in an adopted pool
 # What follows scheme and host: without it few texts are left to look for a host in.
@@ -37,7 +38,7 @@ def languages_of(uids: pa.ChunkedArray, folder: Path, shard: int) -> pa.ChunkedA
     if not measured.num_rows:
         return pa.chunked_array([pa.repeat(NO_LANGUAGE, len(uids))])
     codes = pa.array(likeliest(measured[LANGUAGES]), pa.string())
-    places = pc.index_in(uids, value_set=measured["uid"].combine_chunks())
+    places = places_of(uids, measured["uid"])
     return pc.fill_null(pa.chunked_array([codes]).take(places), NO_LANGUAGE)
 
 

@@ -10,9 +10,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.console import printable
 from pipelines.job import Job
-from pipelines.search import Found, Hit
+from pipelines.look.console import printable
+from pipelines.look.search import Found, Hit
 from schemas.layout import shard_name
 from transforms.fetch.decode import DECODER_ERRORS
 from transforms.shards.pool import PoolImages

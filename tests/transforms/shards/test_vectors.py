@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import RunFailedError
-from transforms.search.vectors import read_vectors
 from transforms.shards.commit import Draft
 from transforms.shards.measures import part_manifest, read_measure
+from transforms.shards.vectors import read_vectors
 
 
 def _commit(measure: Path, part: int, uids: list[str], image: np.ndarray, text: np.ndarray) -> None:

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.markup import escape
 
-from pipelines.console import printable
 from pipelines.job import Job
+from pipelines.look.console import printable
 from schemas.errors import BadInputError
 from schemas.layout import (
     TEXTS_FILE,
@@ -22,6 +22,7 @@ from schemas.layout import (
     shard_name,
 )
 from schemas.pair import UID_HEX_DIGITS
+from transforms.decide.ledger import read_ledger
 from transforms.shards.commit import committed
 from transforms.shards.measures import read_measure
 from transforms.shards.pool import read_pool
@@ -92,7 +93,7 @@ def _outcome(job: Job, shard: int, row: int) -> Explanation:
     manifest = ledger_manifest(job.decision, shard)
     if committed(manifest) is None:
         return {"outcome": "not decided yet"}
-    ledger = read_committed(manifest, f"{shard_name(shard)}.parquet")
+    ledger = read_ledger(job.decision, shard)
     found = _only(ledger, "row", row)[0]
     if found["kept"]:
         return {"outcome": "kept"}

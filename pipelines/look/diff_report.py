@@ -3,8 +3,9 @@
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.console import printable
-from pipelines.diff import Difference, OneSide, Shift
+from pipelines.look.console import printable
+from pipelines.look.diff import Difference, OneSide
+from pipelines.look.kept import Shift
 
 
 def print_difference(found: Difference, console: Console) -> None:

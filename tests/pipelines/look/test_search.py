@@ -17,9 +17,9 @@ from rich.console import Console
 from pipelines.decide import decide
 from pipelines.demo.scenes import captions, draw, sample_scene
 from pipelines.job import Job
+from pipelines.look.search import Found, Hit, search
+from pipelines.look.thumbnails import print_found, thumbnail
 from pipelines.recipe import Recipe
-from pipelines.search import Found, Hit, search
-from pipelines.thumbnails import print_found, thumbnail
 from schemas.errors import BadInputError, RunFailedError
 from schemas.layout import Layout, pool_manifest, shard_name
 from schemas.pair import POOL_SCHEMA, image_key, make_uid

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import BadInputError
-from transforms.search.index import (
+from transforms.search.nearest import (
     Block,
     cut_by_shard,
     mix,

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from pipelines.lettering import FAINT, INK, drawable, fonts, write
+from pipelines.look.lettering import FAINT, INK, drawable, fonts, write
 from pipelines.notebook import known_column
 from schemas.errors import BadInputError
 

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipelines.lettering import FAINT, wrapped, write
+from pipelines.look.lettering import FAINT, wrapped, write
+from pipelines.look.plots import KEPT, Plot
 from pipelines.notebook import Run, known_column
-from pipelines.plots import KEPT, Plot
 from schemas.errors import BadInputError
 from schemas.pair import Status
 

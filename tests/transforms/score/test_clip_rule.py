@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from transforms.decide.threshold import top_fraction_threshold
-from transforms.score.threshold import ClipScoreRule
+from transforms.decide.limit import top_fraction_threshold
+from transforms.score.rule import ClipScoreRule
 
 # Few distinct values, so that ties are the rule.
 SCORES = st.lists(st.sampled_from([-0.5, 0.0, 0.1, 0.2, 0.25, 0.3]), min_size=1, max_size=40)

@@ -13,7 +13,7 @@ from pydantic import AllowInfNan, Field, StrictBool, StrictFloat, model_validato
 from schemas.errors import BadInputError
 from schemas.outcome import Reason
 from transforms.decide.rule import F64, Rule, Verdict
-from transforms.measure.language import likeliest
+from transforms.shards.languages import column_of, likeliest
 
 Strings = npt.NDArray[np.object_]
 ALL = ""  # the group of the rows that have no limit of their own
@@ -103,7 +103,7 @@ class ThresholdRule(Rule):
 
     @property
     def _languages(self) -> str:
-        return f"{self.language}.languages"
+        return column_of(self.language)
 
     def _groups(self, rows: pa.Table) -> Strings:
         """(rows,) of str: the language that has a limit of its own, or ALL."""

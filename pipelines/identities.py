@@ -35,7 +35,7 @@ def measure_identity(policy: MeasurePolicy) -> Json:
         case TextPolicy():
             return ["text", TEXT_VERSION]
         case ImagePolicy():
-            detector = policy.text_detector and own_identity(policy.text_detector, Path())
+            detector = policy.text_detector and own_identity(policy.text_detector)
             return ["image", IMAGE_VERSION, detector]
         case HeadPolicy():
             return head_identity(policy)
@@ -44,7 +44,7 @@ def measure_identity(policy: MeasurePolicy) -> Json:
         case PhrasesPolicy():
             return phrases_identity(policy)
         case FunctionPolicy():
-            return own_identity(policy.function, Path())
+            return own_identity(policy.function)
 
 
 def _digest(path: Path) -> str:

@@ -9,9 +9,9 @@ import yaml
 from rich.console import Console
 from small_run import LONG, RECIPE
 
-from pipelines.diff import diff
-from pipelines.diff_report import print_difference
 from pipelines.job import Job
+from pipelines.look.diff import diff
+from pipelines.look.diff_report import print_difference
 from schemas.errors import BadInputError
 
 

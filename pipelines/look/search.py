@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.job import Job
+from pipelines.look.search_query import Query, make_query, measured_model
 from pipelines.recipe import CLIP
-from pipelines.search_query import Query, make_query, measured_model
 from schemas.errors import BadInputError
-from schemas.layout import TEXTS_FILE, decision_manifest, ledger_manifest, shard_name
-from transforms.search.index import (
+from schemas.layout import TEXTS_FILE, decision_manifest
+from transforms.decide.ledger import read_ledger
+from transforms.search.nearest import (
     I64,
     among,
     cut_by_shard,
@@ -178,7 +179,7 @@ def _hits(corpus: _Corpus, lines: list[dict[str, Any]]) -> Iterator[Hit]:
 
 def _facts(corpus: _Corpus, shard: int, images: list[int]) -> list[dict[str, Any]]:
     """All pairs of these pictures of a shard: how they ended, and the score of the measure."""
-    job, name = corpus.job, f"{shard_name(shard)}.parquet"
+    job = corpus.job
     pool = read_pool(job.layout.pool, shard, columns=_FACTS)
     pairs = pool.filter(pc.field("image").isin(images) & ~pc.field("repeated"))
     kept = np.full(len(pairs), None)
@@ -187,7 +188,7 @@ def _facts(corpus: _Corpus, shard: int, images: list[int]) -> list[dict[str, Any
     outcomes: dict[int, dict[str, Any]] = {}
     if corpus.kept is not None and not kept.all():
         columns = ["row", "stage", "reason"]
-        ledger = read_committed(ledger_manifest(job.decision, shard), name, columns=columns)
+        ledger = read_ledger(job.decision, shard, columns)
         outcomes = {line["row"]: line for line in _only(ledger, "row", pairs["row"])}
     measured = _only(read_measure(corpus.measure, shard), "uid", pairs["uid"])
     scores = dict.fromkeys(pairs["uid"].to_pylist())

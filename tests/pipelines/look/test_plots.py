@@ -15,9 +15,9 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from pipelines.job import Job
+from pipelines.look.plots import DROPPED, KEPT, plot_funnel, plot_histogram
+from pipelines.look.sheet import plot_samples
 from pipelines.notebook import Run
-from pipelines.plots import DROPPED, KEPT, plot_funnel, plot_histogram
-from pipelines.sheet import plot_samples
 from schemas.errors import BadInputError
 
 

@@ -12,10 +12,18 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.console import printable
-from pipelines.groups import hosts_of, language_measure, languages_of
 from pipelines.job import Job
-from pipelines.judgements import DROPPED, KEPT, RIGHT, UNSURE, WRONG, Judgement, read_judgements
+from pipelines.look.console import printable
+from pipelines.look.groups import hosts_of, language_measure, languages_of
+from pipelines.look.judgements import (
+    DROPPED,
+    KEPT,
+    RIGHT,
+    UNSURE,
+    WRONG,
+    Judgement,
+    read_judgements,
+)
 from schemas.errors import BadInputError
 from transforms.shards.pool import read_pool
 

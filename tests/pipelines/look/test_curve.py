@@ -15,24 +15,24 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from pipelines.curve import Curve, draw_curve
-from pipelines.curve_report import curve_json, print_curve, write_curve
-from pipelines.groups import NO_HOST, hosts_of
 from pipelines.job import Job
+from pipelines.look.curve import Curve, draw_curve
+from pipelines.look.curve_report import curve_json, print_curve, write_curve
+from pipelines.look.groups import NO_HOST, hosts_of
 from pipelines.recipe_file import make_recipe
 from schemas.errors import BadInputError
 from schemas.layout import Layout
 from transforms.decide.at_once import decide_at_once, write_at_once
 from transforms.decide.caps import PerHostRule
-from transforms.decide.curve import (
+from transforms.decide.limit import top_fraction_threshold
+from transforms.decide.thresholds import (
     even_thresholds,
     fraction_thresholds,
     kept_by_group,
     kept_counts,
 )
-from transforms.decide.threshold import top_fraction_threshold
-from transforms.measure.language import LANGUAGES_TYPE
 from transforms.shards.commit import Draft, write_atomically
+from transforms.shards.languages import LANGUAGES_TYPE
 from transforms.shards.measures import part_manifest
 from transforms.shards.pool import read_pool
 
@@ -238,7 +238,7 @@ def test_the_table_marks_the_recipes_limit(curve_run: Job) -> None:
 
 def test_counting_loads_neither_a_model_nor_a_plot(curve_run: Job) -> None:
     code = (
-        "import sys; from pathlib import Path; from pipelines.curve import draw_curve;"
+        "import sys; from pathlib import Path; from pipelines.look.curve import draw_curve;"
         f"draw_curve(Path({str(curve_run.run)!r}));"
         "sys.exit(' '.join({'apache_beam', 'torch', 'matplotlib'} & set(sys.modules)) or 0)"
     )

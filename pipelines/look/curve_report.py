@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.console import printable
-from pipelines.curve import OTHER, Curve
+from pipelines.look.console import printable
+from pipelines.look.curve import OTHER, Curve
 from transforms.shards.commit import write_atomically
 
 if TYPE_CHECKING:

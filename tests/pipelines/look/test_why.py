@@ -9,7 +9,7 @@ from rich.console import Console
 from small_run import LONG, screen_all
 
 from pipelines.job import Job
-from pipelines.why import explain, print_explanations
+from pipelines.look.why import explain, print_explanations
 from schemas.errors import BadInputError
 from schemas.pair import make_uid
 

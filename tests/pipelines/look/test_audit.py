@@ -17,15 +17,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pipelines.audit import as_line, draw_audit
-from pipelines.audit_judge import (
+from pipelines.job import Job
+from pipelines.look.audit import as_line, draw_audit
+from pipelines.look.audit_judge import (
     Judged,
     count_share,
     judge_audit,
     judgements_wanted,
     print_judged,
 )
-from pipelines.job import Job
 from pipelines.recipe_file import make_recipe
 from schemas.errors import BadInputError
 from schemas.layout import Layout

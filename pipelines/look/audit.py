@@ -19,19 +19,25 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.audit_judge import Judged
-from pipelines.curve import open_decided
 from pipelines.job import Job
-from pipelines.judgements import COLUMNS, DROPPED, KEPT, Line, as_cells, as_csv, read_judgements
+from pipelines.look.audit_judge import Judged
+from pipelines.look.curve import open_decided
+from pipelines.look.judgements import (
+    COLUMNS,
+    DROPPED,
+    KEPT,
+    Line,
+    as_cells,
+    as_csv,
+    read_judgements,
+)
 from schemas.errors import BadInputError
-from schemas.layout import ledger_manifest, shard_name
 from schemas.pair import Status
-from transforms.decide.ledger import read_funnel
+from transforms.decide.ledger import read_funnel, read_ledger
 from transforms.decide.rule import Mask
 from transforms.decide.uids import draws
 from transforms.shards.commit import write_atomically
 from transforms.shards.pool import PoolImages, read_pool
-from transforms.shards.tables import read_committed
 
 JUDGEMENTS_FILE, PAGE_FILE = "judgements.csv", "index.html"
 _PICTURE_PX, _JPEG_QUALITY = 512, 80
@@ -93,7 +99,7 @@ def _draw(job: Job, of: str, n: int, seed: int) -> tuple[pd.DataFrame, int]:
     """Columns draw, row, shard, place: the sample in its order; and out of how many rows."""
     picks, population = pd.DataFrame(), 0
     for shard in range(job.shards):
-        ledger = _ledger(job, shard, ["row", "uid", "kept", "reason"])
+        ledger = read_ledger(job.decision, shard, ["row", "uid", "kept", "reason"])
         places = np.flatnonzero(_ended(ledger, of))
         population += len(places)
         found = ledger.select(["row", "uid"]).take(places)
@@ -121,11 +127,6 @@ def _endings(job: Job) -> str:
     return ", ".join(f"{name} ({rows:,})" for name, rows in counts.items() if rows)
 
 
-def _ledger(job: Job, shard: int, columns: list[str]) -> pa.Table:
-    manifest = ledger_manifest(job.decision, shard)
-    return read_committed(manifest, f"{shard_name(shard)}.parquet", columns=columns)
-
-
 def _lines(job: Job, picks: pd.DataFrame) -> list[Line]:
     """What a judge sees of each pick, in their order."""
     found: dict[int, Line] = {}
@@ -137,7 +138,7 @@ def _lines(job: Job, picks: pd.DataFrame) -> list[Line]:
 
 def _shard_lines(job: Job, shard: int, places: np.ndarray) -> list[Line]:
     names = ["row", "uid", "stage", "reason", "rule", "value", "limit", "detail"]
-    ledger = _ledger(job, shard, names).take(places)
+    ledger = read_ledger(job.decision, shard, names).take(places)
     pool = read_pool(job.layout.pool, shard, columns=["url", "caption", "key", "status"])
     pairs = zip(ledger.to_pylist(), pool.take(places).to_pylist(), strict=True)
     lines = [ended | facts | {"image": None} for ended, facts in pairs]

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 
 from schemas.errors import BadInputError
 from schemas.pair import Status
-from transforms.search.vectors import F16, read_vectors
-from transforms.shards.measures import read_measure
+from transforms.shards.measures import places_of, read_measure
 from transforms.shards.pool import read_pool
+from transforms.shards.vectors import F16, read_vectors
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -53,9 +53,7 @@ def image_blocks(pictures: pa.Table, measure: Path) -> Iterator[Block]:
     for shard, rows in cut_by_shard(pictures):
         if len(rows):
             uids, vectors = read_vectors(measure, shard, "image")
-            wanted = rows["uid"].combine_chunks()
-            places = pc.index_in(wanted, value_set=uids).to_numpy()  # pyright: ignore
-            yield rows["row"].to_numpy(), vectors[places]
+            yield rows["row"].to_numpy(), vectors[places_of(rows["uid"], uids).to_numpy()]
 
 
 def cut_by_shard(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:

@@ -6,8 +6,8 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from schemas.outcome import Reason, Stage
+from transforms.decide.limit import ThresholdRule
 from transforms.decide.rule import Verdict
-from transforms.decide.threshold import ThresholdRule
 
 
 class ClipScoreRule(ThresholdRule):

@@ -17,10 +17,10 @@ from schemas.errors import BadInputError
 from schemas.pair import UID_HEX_DIGITS
 from transforms.fetch.decode import decode
 from transforms.fetch.records import Failed
-from transforms.search.index import F32, mix
-from transforms.search.vectors import read_vectors
+from transforms.search.nearest import F32, mix
 from transforms.shards.measures import measure_parts, read_measure
 from transforms.shards.pool import read_pool
+from transforms.shards.vectors import read_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def measured_model(job: Job, wanted: str | None) -> str:
 def make_query(
     job: Job, model: str, text: str | None, image: str | Path | None, alpha: float
 ) -> Query:
-    """What `pipelines.search.search` is asked for; a text or an image, or both, are given.
+    """What `pipelines.look.search.search` is asked for; a text or an image, or both, are given.
 
     Raises: BadInputError: the image is no uid that was embedded, and no file of an image."""
     pixels, of_image, without = None, None, None

@@ -1,6 +1,5 @@
 """Read the embeddings of a CLIP measure: fp16 files beside its parquet, in the same row order."""
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -8,10 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.errors import RunFailedError
 from schemas.layout import shard_name
-from transforms.shards.commit import read_manifest
-from transforms.shards.tables import read_committed
+from transforms.shards.tables import read_committed, read_committed_array
 
 F16 = npt.NDArray[np.float16]
 Kind = Literal["image", "text"]
@@ -46,22 +43,4 @@ def _read_part(manifest: Path, kind: Kind) -> tuple[pa.Array, F16]:
     uids = table["uid"].combine_chunks()
     if not len(uids):  # a part without rows has no embeddings
         return uids, np.zeros((0, 0), np.float16)
-    return uids, _read_array(manifest, f"{manifest.stem}.{kind}.npy")
-
-
-def _read_array(manifest: Path, name: str) -> F16:
-    """The array in the file `name`, from the very bytes that were checked."""
-    path, facts = manifest.parent / name, read_manifest(manifest)
-    if facts is None or name not in facts["files"]:
-        raise RunFailedError(f"{path} is not committed: run again to make it.")
-    try:
-        with pa.memory_map(str(path)) as file:
-            data = file.read_buffer()
-            if hashlib.sha256(data).hexdigest() == facts["files"][name]["sha256"]:
-                return np.load(pa.BufferReader(data), allow_pickle=False)
-            why = "it has other bytes than when it was committed"
-    except (pa.ArrowException, OSError) as err:
-        why = str(err).partition("\n")[0]
-    raise RunFailedError(
-        f"{path} cannot be read ({why.rstrip('.')}): delete it and run again to make it anew."
-    )
+    return uids, read_committed_array(manifest, f"{manifest.stem}.{kind}.npy")

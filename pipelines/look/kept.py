@@ -1,0 +1,124 @@
+"""What a selection keeps, counted: its languages, its concepts and its sizes."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from pipelines.job import Job
+from pipelines.look.groups import language_measure, languages_of
+from transforms.measure.concepts import read_entries
+from transforms.measure.policy import ConceptsPolicy
+from transforms.measure.stop_words import STOP_WORDS
+from transforms.shards.measures import places_of, read_measure
+
+MOST_CONCEPTS = 12  # that are told: those that shift most
+QUARTILES = (0.25, 0.5, 0.75)
+SIZES = ("shorter side px", "caption characters")
+_PUNCTUATION = ".,;:!?\"'()[]{}…。，、！？「」«»"
+
+
+class Shift(BaseModel):
+    """A share, or a quantile, among what A keeps and among what B keeps."""
+
+    name: str
+    a: float
+    b: float
+
+
+@dataclass
+class Kept:
+    """Counts over the rows that one selection keeps."""
+
+    rows: int = 0
+    languages: Counter[str] = field(default_factory=Counter)
+    concepts: Counter[str] = field(default_factory=Counter)
+    sizes: list[npt.NDArray[np.float64]] = field(default_factory=list)  # (2, rows) each: SIZES
+
+
+class Counting:
+    """Adds the rows of shard after shard; looks once for what has been measured in the run."""
+
+    def __init__(self, job: Job) -> None:
+        self._languages = language_measure(job)
+        self._concepts: Path | None = None
+        for name in job.measure_names():
+            policy = job.recipe.policy(name)
+            if isinstance(policy, ConceptsPolicy):
+                self._concepts, self._entries = job.measure(name), read_entries(policy.list)
+                break
+
+    def add(
+        self,
+        kept: Kept,
+        shard: int,
+        uids: pa.ChunkedArray,
+        pool: pa.Table,
+        mine: npt.NDArray[np.bool_],
+    ) -> None:
+        """Add those of a shard's rows that are `mine` (rows,)."""
+        uids, rows = uids.filter(pa.array(mine)), pool.filter(pa.array(mine))
+        kept.rows += rows.num_rows
+        if self._languages is not None:
+            kept.languages.update(languages_of(uids, self._languages, shard).to_pylist())
+        kept.concepts.update(self._named(shard, uids, rows["caption"]))
+        sides = np.minimum(rows["original_width"].to_numpy(), rows["original_height"].to_numpy())
+        chars = pc.utf8_length(rows["caption"]).to_numpy()
+        kept.sizes.append(np.stack([sides.astype(np.float64), chars.astype(np.float64)]))
+
+    def _named(self, shard: int, uids: pa.ChunkedArray, captions: pa.ChunkedArray) -> Iterator[str]:
+        """What the captions name: entries of the recipe's list of concepts, else their words."""
+        if self._concepts is None:
+            words = pc.utf8_split_whitespace(pc.utf8_lower(captions))
+            return (word for some in words.to_pylist() for word in _content_words(some))
+        measured = read_measure(self._concepts, shard)
+        if not measured.num_rows:
+            return iter(())
+        found = measured["entries"].take(places_of(uids, measured["uid"]).drop_null())
+        return (self._entries[number] for number in pc.list_flatten(found).to_pylist())
+
+
+def language_shifts(a: Kept, b: Kept) -> list[Shift]:
+    """Shares of the rows, those that differ most first; empty where none was measured."""
+    return _shifts(a.languages, b.languages, a.rows, b.rows)
+
+
+def concept_shifts(a: Kept, b: Kept) -> list[Shift]:
+    """Shares of the captions that name a concept: the few that differ most."""
+    return _shifts(a.concepts, b.concepts, a.rows, b.rows)[:MOST_CONCEPTS]
+
+
+def size_shifts(a: Kept, b: Kept) -> list[Shift]:
+    """Quartiles of SIZES; empty where one selection keeps nothing."""
+    if not a.rows or not b.rows:
+        return []
+    ours, theirs = (
+        np.quantile(np.concatenate(kept.sizes, axis=1), QUARTILES, axis=1) for kept in (a, b)
+    )
+    return [
+        Shift(name=f"{name}, {share:.0%} below", a=ours[i, n], b=theirs[i, n])
+        for n, name in enumerate(SIZES)
+        for i, share in enumerate(QUARTILES)
+    ]
+
+
+def _content_words(words: Iterable[str]) -> Iterator[str]:
+    """Each once, without punctuation around it; English function words tell nothing."""
+    bare = dict.fromkeys(word.strip(_PUNCTUATION) for word in words)
+    return (word for word in bare if word and word not in STOP_WORDS)
+
+
+def _shifts(ours: Counter[str], theirs: Counter[str], of_ours: int, of_theirs: int) -> list[Shift]:
+    shifts = [
+        Shift(name=name, a=ours[name] / max(of_ours, 1), b=theirs[name] / max(of_theirs, 1))
+        for name in ours | theirs
+    ]
+    return sorted(shifts, key=lambda shift: (-abs(shift.a - shift.b), shift.name))
