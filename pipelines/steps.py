@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from transforms.decide.basic import AspectRule, CaptionRule, ShorterSideRule
 from transforms.decide.caps import PerCaptionRule, PerHostRule
-from transforms.decide.concepts import MetaClipRule, RarePhrasesRule
 from transforms.decide.datacomp import DataCompBasicRule
 from transforms.decide.language import LanguageRule
 from transforms.decide.limit import LimitRule
 from transforms.decide.logic import AllOf, AnyOf, JoinedRule, Not
+from transforms.decide.metaclip import MetaClipRule
+from transforms.decide.rare_phrases import RarePhrasesRule
 from transforms.decide.rule import Rule
 from transforms.decide.sample import EqualLanguagesRule, SampleRule
 from transforms.decide.selection import SelectionRule

@@ -41,6 +41,23 @@ def test_nothing_imports_upwards(room: str) -> None:
     assert not faults
 
 
+def test_stages_meet_on_disk_but_for_the_rule_and_the_measures() -> None:
+    """A rule is made beside its stage, and a measure is made for the rows that rules keep."""
+    allowed = {
+        ("dedupe", "decide"),
+        ("score", "decide"),
+        ("measure", "decide"),
+        ("measure", "score"),
+    }
+    found = {
+        (path.parent.name, stage)
+        for path in (ROOT / "transforms").rglob("*.py")
+        for stage in re.findall(r"^from transforms\.(\w+)", path.read_text(), re.M)
+    }
+    apart = {(here, there) for here, there in found if there not in (here, "shards")}
+    assert apart == allowed
+
+
 @pytest.mark.parametrize("name", ROOMS)
 def test_a_distribution_that_owns_our_names_is_named(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -81,6 +98,12 @@ def test_the_documentation_names_every_rule_measure_and_column() -> None:
     names = rules | columns | BUILT_IN.keys()
     assert {name for name in names if f"`{name}`" not in text} == set()
     assert {kind for kind in MeasureStep.model_fields if f"{kind}:" not in text} == {"text"}
+
+
+def test_no_document_has_a_gap_left_to_fill() -> None:
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.md")):
+        prose = re.sub(r"```.*?```|`[^`]*`", "", path.read_text(), flags=re.S)
+        assert re.findall(r"\b[A-Z]{3,}_[A-Z_]{3,}\b", prose) == [], path
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:

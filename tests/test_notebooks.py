@@ -53,4 +53,5 @@ def test_every_cell_of_a_notebook_runs(
     told = [output["text"] for output in outputs if output.get("name") == "stderr"]
     assert [text for text in told if "Warning" in text] == []
     plots = [cell for cell in _code(notebook) if "plot_" in cell["source"].splitlines()[-1]]
+    assert plots
     assert all("image/png" in cell["outputs"][-1]["data"] for cell in plots)

@@ -5,6 +5,7 @@ cut to their batch's longest as Pairmill cuts them, and nothing is padded, check
 """
 
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,12 @@ from transforms.score.clip_model import encode_texts, text_length
 Pair = tuple[bytes, str]  # an encoded image and its caption
 Batch = tuple[torch.Tensor, torch.Tensor]  # pixels, tokens
 
+_CORES = os.cpu_count() or 1
+_BESIDE = sorted({1, 2, _CORES})  # workers: few leave the model its cores, a GPU wants many
 WAYS = {
     "one after the other": ("none", 0),
-    "DataLoader, 1 worker": ("processes", 1),
-    "DataLoader, 2 workers": ("processes", 2),
-    "1 thread beside": ("threads", 1),
+    **{f"DataLoader, workers: {n}": ("processes", n) for n in _BESIDE},
+    **{f"threads beside: {n}": ("threads", n) for n in _BESIDE},
 }
 
 
@@ -66,6 +68,8 @@ def load_bare(architecture: str, checkpoint: str, precision: str, device: str) -
     )
     tokenizer = open_clip.get_tokenizer(architecture)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    if device != "cpu":
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore
     return BareClip(model.eval(), preprocess, tokenizer, device, dtype)  # pyright: ignore
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pydantic import Field, StrictInt
 
 from schemas.outcome import Reason, Stage
-from transforms.decide.rule import F64, Mask, Rule, Verdict
+from transforms.decide.rule import Mask, Rule, Verdict, listed
 from transforms.decide.uids import draws_of
 
 _HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?(?P<host>\[[^\]]*\]|[^/?#:]*)"
@@ -95,18 +95,6 @@ class CapRule(Rule):
 def _differs(ordered: npt.NDArray[np.generic]) -> Mask:
     """(N,): whether each differs from the one before it; the first does."""
     return np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
-
-
-def listed(rows: pa.Table, outcome: pa.Table, column: str) -> tuple[Mask, F64]:
-    """(rows,) twice: whether an outcome lists a row, and its `column` of numbers, NaN where not.
-
-    The outcome is sorted by row, and is searched, not scanned: each shard asks it anew."""
-    there, numbers = outcome["row"].to_numpy(), rows["row"].to_numpy()
-    if not len(there):
-        return np.zeros(len(numbers), np.bool_), np.full(len(numbers), np.nan)
-    places = np.minimum(np.searchsorted(there, numbers), len(there) - 1)
-    found = there[places] == numbers
-    return found, np.where(found, outcome[column].to_numpy()[places], np.nan)
 
 
 def hosts(urls: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from schemas.outcome import Reason
-from transforms.decide.basic import SIDES, count_words_and_chars, sides_px
+from transforms.decide.basic import SIDES, AspectRule, ShorterSideRule, count_words_and_chars
 from transforms.decide.rule import Rule, Verdict
 from transforms.shards.languages import column_of, likeliest
 
-MIN_WORDS, MIN_CHARS, MIN_SIDE_PX, MAX_ASPECT = 3, 6, 200, 3.0
+MIN_WORDS, MIN_CHARS = 3, 6
 
 
 class DataCompBasicRule(Rule):
@@ -38,8 +38,6 @@ class DataCompBasicRule(Rule):
         codes = likeliest(rows[column_of(self.language)])
         words, _ = count_words_and_chars(rows["caption"])
         chars = pc.utf8_length(rows["caption"]).to_numpy()
-        shorter_px, longer_px = sides_px(rows)
-        aspect = longer_px / shorter_px
         short = functools.partial(Verdict, reason=Reason.SHORT_CAPTION)
         return [
             Verdict(
@@ -59,18 +57,6 @@ class DataCompBasicRule(Rule):
                 value=chars,
                 limit=MIN_CHARS,
             ),
-            Verdict(
-                reason=Reason.SMALL_IMAGE,
-                dropped=shorter_px < MIN_SIDE_PX,
-                detail=lambda i: f"shorter side {shorter_px[i]} px, limit {MIN_SIDE_PX} px",
-                value=shorter_px,
-                limit=MIN_SIDE_PX,
-            ),
-            Verdict(
-                reason=Reason.EXTREME_ASPECT,
-                dropped=aspect > MAX_ASPECT,
-                detail=lambda i: f"aspect {aspect[i]:.3f}, limit {MAX_ASPECT:g}",
-                value=aspect,
-                limit=MAX_ASPECT,
-            ),
+            *ShorterSideRule(at_least_px=200).judge(rows, None),
+            *AspectRule(at_most=3.0).judge(rows, None),
         ]

@@ -84,3 +84,15 @@ class Rule(BaseModel):
     def settle(self, gathered: pa.Table) -> pa.Table:
         """The outcome of a whole-pool rule, whatever the order in which shards arrived."""
         raise TypeError(f"{type(self).__name__} does not look at the whole pool")
+
+
+def listed(rows: pa.Table, outcome: pa.Table, column: str) -> tuple[Mask, F64]:
+    """(rows,) twice: whether an outcome lists a row, and its `column` of numbers, NaN where not.
+
+    The outcome is sorted by row, and is searched, not scanned: each shard asks it anew."""
+    there, numbers = outcome["row"].to_numpy(), rows["row"].to_numpy()
+    if not len(there):
+        return np.zeros(len(numbers), np.bool_), np.full(len(numbers), np.nan)
+    places = np.minimum(np.searchsorted(there, numbers), len(there) - 1)
+    found = there[places] == numbers
+    return found, np.where(found, outcome[column].to_numpy()[places], np.nan)

@@ -47,6 +47,7 @@ class Spool:
         if isinstance(result, Decoded):
             offset = self._file.seek(0, 2)
             self._file.write(result.jpeg)
+            self._file.flush()  # it is read past Python's buffer
             self._spans[index] = Span(offset, len(result.jpeg))
 
     def jpeg(self, index: int) -> bytes:

@@ -66,11 +66,14 @@ class PoolImages:
     def read(self, key: str) -> tuple[str, bytes]:
         """Extension and encoded bytes of an image.
 
-        Raises: CorruptPoolError: the tar has no such image."""
+        Raises: CorruptPoolError: the tar has no such image, or can no longer be read."""
         members = self._spans.get(key, {})
         for extension in IMAGE_EXTENSIONS:
             if extension in members:
-                return extension, read_span(self._file, members[extension])
+                try:
+                    return extension, read_span(self._file, members[extension])
+                except OSError as err:
+                    raise self.broken(str(err)) from err
         raise self.broken(f"it has no image {key}")
 
     def picture(self, key: str) -> Image.Image:

@@ -79,8 +79,14 @@ def index_tar(path: Path) -> dict[str, dict[str, Span]]:
 
 
 def read_span(file: BinaryIO, span: Span) -> bytes:
-    """The bytes of one member. Threads may share the file: its position is not used."""
-    return os.pread(file.fileno(), span.length, span.offset)
+    """The bytes of one member, as the disk has them. Threads may share the file: its position is
+    not used.
+
+    Raises: OSError: the file ends before the member does."""
+    data = os.pread(file.fileno(), span.length, span.offset)
+    if len(data) != span.length:
+        raise OSError(f"{span.length} bytes wanted at {span.offset}, {len(data)} are there")
+    return data
 
 
 def _ends_in_zeros(path: Path, end: int) -> bool:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from judging import check_pieces, ends, judged, kept, languages, settled, uid
 from pydantic import ValidationError
 
-from transforms.decide.concepts import MetaClipRule, RarePhrasesRule, t_of_tail, tail_share
+from transforms.decide.metaclip import MetaClipRule, t_of_tail, tail_share
+from transforms.decide.rare_phrases import RarePhrasesRule
 
 SEED = st.integers(0, 3)
 NAMED = st.none() | st.lists(st.integers(0, 6), unique=True, max_size=4).map(sorted)

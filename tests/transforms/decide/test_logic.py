@@ -11,10 +11,11 @@ from judging import check_pieces, ends, judged, kept, languages, settled, uid
 from schemas.errors import BadInputError
 from transforms.decide.basic import CaptionRule
 from transforms.decide.caps import PerCaptionRule
-from transforms.decide.concepts import MetaClipRule, RarePhrasesRule
 from transforms.decide.language import LanguageRule
 from transforms.decide.limit import LimitRule
 from transforms.decide.logic import AllOf, AnyOf, JoinedRule, Not
+from transforms.decide.metaclip import MetaClipRule
+from transforms.decide.rare_phrases import RarePhrasesRule
 from transforms.decide.rule import Rule
 from transforms.decide.sample import EqualLanguagesRule, SampleRule
 from transforms.decide.selection import SelectionRule

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,8 @@ from schemas.errors import RunFailedError
 from schemas.layout import pool_manifest
 from schemas.pair import POOL_SCHEMA, ROWS_SCHEMA, Failure, Status, make_uid
 from transforms.fetch.policy import FetchPolicy
+from transforms.fetch.pool import open_spool
+from transforms.fetch.records import Decoded
 from transforms.fetch.shard import make_pool_shard
 from transforms.shards.commit import committed, file_facts
 from transforms.shards.tar import index_tar, read_span
@@ -174,3 +177,14 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing(tmp_path, unit, policy, mon
     with pytest.raises(RunFailedError, match="full"):
         make_pool_shard(unit, 7, tmp_path, policy)
     assert not [path for path in tmp_path.iterdir() if path.name != ".lock"]
+
+
+def test_a_spool_gives_back_what_was_just_put(tmp_path: Path) -> None:
+    """Small images, so that they would still lie in a buffer."""
+    with open_spool(tmp_path) as spool:
+        for index, jpeg in enumerate([b"one", b"", b"three"]):
+            sizes = dict.fromkeys(
+                ("width_px", "height_px", "original_width_px", "original_height_px"), 1
+            )
+            spool.put(index, Decoded(jpeg=jpeg, exif="{}", sha256="", **sizes))
+        assert [spool.jpeg(index) for index in range(3)] == [b"one", b"", b"three"]

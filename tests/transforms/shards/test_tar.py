@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import CorruptPoolError
-from transforms.shards.tar import BLOCK_BYTES, index_tar, read_span, sample_writer
+from transforms.shards.tar import BLOCK_BYTES, Span, index_tar, read_span, sample_writer
 
 Samples = Mapping[str, Mapping[str, bytes]]
 
@@ -152,3 +152,11 @@ def test_what_is_no_tar_is_corrupt(data: bytes, tmp_path: Path) -> None:
         index_tar(tmp_path / "t.tar")
     with pytest.raises(CorruptPoolError, match="No such file"):
         index_tar(tmp_path / "missing.tar")
+
+
+def test_a_span_past_the_end_is_an_error_not_fewer_bytes(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    with (tmp_path / "f").open("rb") as file:
+        assert read_span(file, Span(1, 2)) == b"bc"
+        with pytest.raises(OSError, match="2 bytes wanted at 2, 1 are there"):
+            read_span(file, Span(2, 2))
