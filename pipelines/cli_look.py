@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.cli_options import Debug, Json, Run
+from pipelines.cli_options import Debug, Decision, Json, Run
 
 
 def why(
@@ -58,6 +58,7 @@ def curve(
         int, typer.Option(min=1, help="So many languages and sources; the rest are `other`.")
     ] = 5,
     out: Annotated[Path | None, typer.Option("--out", help="Where to; default RUN/curves.")] = None,
+    decision: Decision = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -65,7 +66,7 @@ def curve(
     from pipelines.look.curve import draw_curve
     from pipelines.look.curve_report import curve_json, print_curve, write_curve
 
-    found = draw_curve(run, measure=measure, by_top=by_top)
+    found = draw_curve(run, measure=measure, by_top=by_top, decision=decision)
     picture, numbers = write_curve(found, out or run / "curves")
     if as_json:
         print(curve_json(found))
@@ -87,6 +88,7 @@ def audit(
     judged: Annotated[
         Path | None, typer.Option(help="A judged file: tell the precision, draw nothing.")
     ] = None,
+    decision: Decision = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -95,10 +97,10 @@ def audit(
     from pipelines.look.audit_judge import judge_audit, print_judged
 
     if judged is not None:
-        found = judge_audit(run, judged)
+        found = judge_audit(run, judged, decision)
         print(as_line(found)) if as_json else print_judged(found, Console())
         return
-    drawn = draw_audit(run, n=n, seed=seed, of=of, out=out)
+    drawn = draw_audit(run, n=n, seed=seed, of=of, out=out, decision=decision)
     print(as_line(drawn)) if as_json else print_audit(drawn, run)
 
 
@@ -118,6 +120,7 @@ def search(
     everything: Annotated[
         bool, typer.Option("--all", help="Search all that is embedded, not only what is kept.")
     ] = False,
+    decision: Decision = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -127,7 +130,14 @@ def search(
     from pipelines.look.thumbnails import print_found
 
     found = search_run(
-        run, text=text, image=image, alpha=alpha, top=top, model=model, everything=everything
+        run,
+        text=text,
+        image=image,
+        alpha=alpha,
+        top=top,
+        model=model,
+        everything=everything,
+        decision=decision,
     )
     if as_json:
         print(json.dumps([asdict(hit) for hit in found.hits], ensure_ascii=False))

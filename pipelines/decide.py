@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from pipelines.decided import find_decision
 from pipelines.engines.lock import run_lock
 from pipelines.job import Job
 from pipelines.prepare import check_recipe, keep_recipe
@@ -67,21 +68,10 @@ def decision_of(run: Path, what: str) -> Path:
     return find_decision(Job.open(run), what)
 
 
-def find_decision(job: Job, beginning: str) -> Path:
-    """Raises: BadInputError: none, or more than one, of the run's decisions begins so."""
-    manifests = sorted(job.layout.run.glob("decisions/*/decision.json"))
-    there = [path.parent.name for path in manifests if committed(path) is not None]
-    found = [name for name in there if name.startswith(beginning)]
-    if len(found) != 1:
-        fault = "Several decisions begin with" if found else "There is no file and no decision"
-        raise BadInputError(f"{fault} {beginning!r}; there are: {', '.join(there) or 'none'}.")
-    return job.layout.decision(found[0])
-
-
 def _job(before: Job, recipe: Recipe) -> Job:
     layout = before.layout
     check_recipe(layout, recipe)
-    job = dataclasses.replace(before, recipe=recipe)
+    job = dataclasses.replace(before, recipe=recipe, known={})
     job.check()
     missing = [n for n in range(job.shards) if committed(pool_manifest(layout.pool, n)) is None]
     if missing:

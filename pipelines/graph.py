@@ -16,10 +16,7 @@ from transforms.corpora.stage import Build
 from transforms.decide.stage import Decide, Settle
 from transforms.fetch.stage import Fetch
 from transforms.measure import measurers
-from transforms.measure.concepts import read_entries
-from transforms.measure.head import load_head
-from transforms.measure.language import LanguagePolicy, load_detector
-from transforms.measure.own import load_own, load_text_detector
+from transforms.measure.language import LanguagePolicy
 from transforms.measure.policy import (
     ConceptsPolicy,
     FunctionPolicy,
@@ -107,18 +104,9 @@ def _measurer_of_kind(job: Job, name: str) -> Measurer:
 
 
 def _check_models(job: Job) -> None:
-    """What cannot be loaded is told before anything is fetched."""
+    """A CLIP model that cannot be loaded is told before anything is fetched. Whatever needs no
+    torch was checked before the graph was started."""
     for name in job.measure_names():
-        match policy := job.recipe.policy(name):
-            case ClipPolicy():
-                load_clip(policy)
-            case LanguagePolicy():
-                load_detector(policy)
-            case HeadPolicy():
-                load_head(policy.file, policy.between)
-            case FunctionPolicy():
-                load_own(policy.function)
-            case ImagePolicy() if policy.text_detector is not None:
-                load_text_detector(policy.text_detector)
-            case ConceptsPolicy():
-                read_entries(policy.list)
+        policy = job.recipe.policy(name)
+        if isinstance(policy, ClipPolicy):
+            load_clip(policy)

@@ -1,13 +1,14 @@
-"""What makes two measures the same, whatever they are called and wherever their files lie."""
+"""What makes two measures of one name the same, wherever their files lie."""
 
 from pathlib import Path
 
 from pipelines.steps import MeasurePolicy
 from schemas.errors import BadInputError
 from schemas.fingerprint import Json, file_sha256
-from transforms.measure.head import head_identity
-from transforms.measure.language import LanguagePolicy, language_identity
-from transforms.measure.own import own_identity
+from transforms.measure.concepts import read_entries
+from transforms.measure.head import head_identity, load_head
+from transforms.measure.language import LanguagePolicy, language_identity, load_detector
+from transforms.measure.own import load_own, load_text_detector, own_identity
 from transforms.measure.phrases import phrases_identity
 from transforms.measure.policy import (
     ConceptsPolicy,
@@ -40,11 +41,30 @@ def measure_identity(policy: MeasurePolicy) -> Json:
         case HeadPolicy():
             return head_identity(policy)
         case ConceptsPolicy():
-            return ["concepts", _digest(policy.list), policy.ignore_case]
+            kind = policy.list.suffix.lower()  # the same bytes are other entries in another form
+            return ["concepts", _digest(policy.list), kind == ".json", policy.ignore_case]
         case PhrasesPolicy():
             return phrases_identity(policy)
         case FunctionPolicy():
             return own_identity(policy.function)
+
+
+def check_measure(policy: MeasurePolicy) -> None:
+    """Raises: BadInputError: a file that the measure needs cannot be used for it."""
+    measure_identity(policy)
+    match policy:
+        case HeadPolicy():
+            load_head(policy.file, policy.between)
+        case FunctionPolicy():
+            load_own(policy.function)
+        case ImagePolicy() if policy.text_detector is not None:
+            load_text_detector(policy.text_detector)
+        case ConceptsPolicy():
+            read_entries(policy.list)
+        case LanguagePolicy():
+            load_detector(policy)
+        case _:
+            pass
 
 
 def _digest(path: Path) -> str:

@@ -1,14 +1,14 @@
 """A recipe at work in a RUN folder: every stage's fingerprint and where its results lie."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pipelines.identities import measure_identity
+from pipelines.identities import check_measure, measure_identity
 from pipelines.recipe import CLIP, Recipe
 from schemas.errors import BadInputError, RunFailedError
 from schemas.fingerprint import Json, fingerprint
@@ -44,6 +44,9 @@ class Job:
     recipe: Recipe
     pool_identity: str  # fingerprint of the input list and the fetch settings
     shards: int
+    # What was found when the job was saved, or a decision made: identities of measures and rules,
+    # and a decision's name. A run is looked at as it was, whatever became of the files it read.
+    known: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def layout(self) -> Layout:
@@ -55,11 +58,15 @@ class Job:
         return [
             [
                 step.name,
-                step.rule.identity(),
+                self._rule_identities[place],
                 [self.measure(measure).name for measure in step.rule.measures],
             ]
-            for step in self.recipe.rules
+            for place, step in enumerate(self.recipe.rules)
         ]
+
+    @cached_property
+    def _rule_identities(self) -> list[Json]:
+        return self.known.get("rules") or [step.rule.identity() for step in self.recipe.rules]
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -73,10 +80,13 @@ class Job:
             found = self._fingerprint("outcome", self._described[: place + 1])
             outcome = self.layout.outcome(name, found)
         measures = tuple(self.measure(measure) for measure in rule.measures)
-        return Step(name=f"rules.{place}.{name}", rule=rule, measures=measures, outcome=outcome)
+        pinned = rule.pinned()
+        return Step(name=f"rules.{place}.{name}", rule=pinned, measures=measures, outcome=outcome)
 
     @cached_property
     def decision(self) -> Path:
+        if "decision" in self.known:
+            return self.layout.decision(self.known["decision"])
         return self.layout.decision(self._fingerprint("decision", self._described))
 
     def corpus(self, name: str) -> Path:
@@ -116,8 +126,15 @@ class Job:
                 exclude={"input": {"list", "pool"}, "fetch": {"resolve", "concurrency"}},
             ),
             "pool": self.pool_identity,
-            "measures": {name: self._measure_identity(name) for name in self.measure_names()},
+            **self._found(),
             "versions": {name: version(name) for name in ("pairmill", "apache-beam", "torch")},
+        }
+
+    def _found(self) -> dict[str, Json]:
+        """What `known` will be of this job."""
+        return {
+            "measures": {name: self._measure_identity(name) for name in self.measure_names()},
+            "rules": self._rule_identities,
         }
 
     def measure_names(self) -> list[str]:
@@ -135,7 +152,7 @@ class Job:
         for step in self.recipe.rules:
             step.rule.check()
         for name in self.measure_names():
-            measure_identity(self.recipe.policy(name))
+            check_measure(self.recipe.policy(name))
 
     def save(self) -> str:
         """The job as JSON, for `load`."""
@@ -143,6 +160,7 @@ class Job:
             "recipe": self.recipe.model_dump(mode="json"),
             "pool_identity": self.pool_identity,
             "shards": self.shards,
+            "known": self._found(),
         }
         return json.dumps(content, indent=1) + "\n"
 
@@ -164,6 +182,7 @@ class Job:
                 recipe=Recipe.model_validate(content["recipe"]),
                 pool_identity=content["pool_identity"],
                 shards=content["shards"],
+                known=content["known"],
             )
         except (ValueError, KeyError, TypeError) as err:
             raise RunFailedError(
@@ -207,6 +226,8 @@ class Job:
         return [self.measure(name) for name in names]
 
     def _measure_identity(self, name: str) -> Json:
+        if name in self.known.get("measures", {}):
+            return self.known["measures"][name]
         policy = self.recipe.policy(name)
         needs = [self.measure(need).name for need in self.with_needs(name)[:-1]]
         return [name, measure_identity(policy), *needs]

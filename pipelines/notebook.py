@@ -15,23 +15,21 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import yaml
 from PIL import Image
 
-from pipelines.decide import decide, find_decision
+from pipelines.decide import decide
+from pipelines.decided import open_decided
 from pipelines.job import Job
 from pipelines.look.why import Explanation, explain
 from pipelines.recipe_file import make_recipe
 from pipelines.steps import LANGUAGES, columns_of
 from schemas.errors import BadInputError
-from schemas.layout import decision_manifest
 from schemas.outcome import Stage
 from schemas.pair import Status
 from transforms.decide.basic import SIDES
 from transforms.decide.border import by_border
 from transforms.decide.ledger import read_funnel, read_ledger
 from transforms.decide.rule import Rule
-from transforms.shards.commit import committed
 from transforms.shards.languages import likeliest
 from transforms.shards.measures import read_measure
 from transforms.shards.pool import PoolImages, read_pool
@@ -55,12 +53,7 @@ class Run:
         Args: decision: another one, by its fingerprint or a beginning of it that no other has.
         Raises: BadInputError: the folder is no RUN, nothing was decided there yet, or there is
             not exactly one such decision."""
-        job = Job.open(Path(path))
-        if decision is not None:
-            folder = find_decision(job, decision)
-            return cls(_job_of(job, folder), folder)
-        if committed(decision_manifest(job.decision)) is None:
-            raise BadInputError(f"The run in {path} has no decision yet: run it to its end first.")
+        job = open_decided(Path(path), decision)
         return cls(job, job.decision)
 
     def funnel(self) -> pd.DataFrame:
@@ -165,7 +158,9 @@ class Run:
             del rule[cleared]
         recipe = make_recipe(content, source=self.path / "with_rule")
         report = decide(self.path, recipe)
-        return Run(dataclasses.replace(self.job, recipe=recipe), Path(str(report.decision)))
+        return Run(
+            dataclasses.replace(self.job, recipe=recipe, known={}), Path(str(report.decision))
+        )
 
     def _leaves(self) -> dict[str, Rule]:
         """The rules that are not made of others, by their places: rules.5.clip_score."""
@@ -235,16 +230,3 @@ def known_column(column: str, table: pd.DataFrame) -> str:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _job_of(job: Job, decision: Path) -> Job:
-    """The job with the recipe that made a decision: RUN keeps each recipe beside its name."""
-    if decision == job.decision:
-        return job
-    for path in sorted(job.layout.run.glob("recipes/*.yaml")):
-        kept = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if kept.get("decision") == decision.name:
-            now = job.recipe.model_dump(mode="json", exclude_none=True)
-            content = kept["recipe"] | {"input": now["input"], "fetch": now["fetch"]}
-            return dataclasses.replace(job, recipe=make_recipe(content, source=path))
-    raise BadInputError(f"No recipe in {job.layout.run}/recipes made the decision {decision.name}.")

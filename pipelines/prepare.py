@@ -91,7 +91,7 @@ def keep_recipe(job: Job, decision: Path) -> None:
     """Write RUN/recipes/FINGERPRINT.yaml: the recipe as resolved, and which decision is its own."""
     content = {**job.description(), "decision": decision.name}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    write_atomically(job.layout.recipe(job.fingerprint), text.encode())
+    write_atomically(job.layout.recipe(fingerprint(content)), text.encode())
 
 
 def check_recipe(layout: Layout, recipe: Recipe) -> None:

@@ -12,14 +12,12 @@ from pydantic import BaseModel, Field, model_validator
 
 from pipelines.steps import (
     BUILT_IN,
-    LANGUAGES,
     LISTS,
     MeasurePolicy,
     MeasureStep,
     RuleStep,
     columns_of,
 )
-from schemas.errors import BadInputError
 from transforms.corpora.policy import CorpusPolicy
 from transforms.decide.limit import ThresholdRule
 from transforms.decide.rule import Rule
@@ -95,20 +93,25 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
                 )
             if isinstance(rule, ThresholdRule) and column == rule.number and name in LISTS:
                 raise ValueError(f"{place}: {column} holds no numbers to set a limit on")
-            if name == LANGUAGES and rule.codes:
-                self._check_codes(place, measure, rule.codes)
+            if not columns and name in LISTS:
+                raise ValueError(f"{place}: the measure {measure} is a function: no {name} in it")
 
-    def _check_codes(self, place: str, measure: str, codes: tuple[str, ...]) -> None:
-        policy = self.policy(measure)
-        assert isinstance(policy, LanguagePolicy)
-        try:
-            known = known_codes(policy)
-        except BadInputError as err:
-            raise ValueError(f"measures.{measure}: {err}") from err
-        if unknown := [code for code in codes if code not in known]:
-            raise ValueError(
-                f"{place}: {policy.detector} has no {unknown[0]!r}; it has: {', '.join(known)}"
-            )
+    def unknown_codes(self) -> str | None:
+        """What is wrong with the languages that rules name, or None. Loads the detectors.
+
+        Raises: BadInputError: one cannot be loaded."""
+        for number, step in enumerate(self.rules):
+            for place, rule in step.leaves(f"rules.{number}"):
+                for column in rule.measured:
+                    policy = self.policy(column.partition(".")[0])
+                    if rule.codes and isinstance(policy, LanguagePolicy):
+                        known = known_codes(policy)
+                        if unknown := [code for code in rule.codes if code not in known]:
+                            there = ", ".join(known)
+                            return (
+                                f"{place}: {policy.detector} has no {unknown[0]!r}; it has: {there}"
+                            )
+        return None
 
     def measure_names(self) -> list[str]:
         """Every measure that a rule may read."""

@@ -68,7 +68,10 @@ def make_recipe(content: Any, *, source: Path) -> Recipe:
     except ValidationError as err:
         faults = "; ".join(_fault(fault) for fault in err.errors())
         raise BadInputError(f"The recipe {source} is refused: {faults}.") from err
-    return _anchored(recipe, source.resolve().parent)
+    anchored = _anchored(recipe, source.resolve().parent)
+    if fault := anchored.unknown_codes():
+        raise BadInputError(f"The recipe {source} is refused: {fault}.")
+    return anchored
 
 
 def _anchored(value: Any, folder: Path) -> Any:

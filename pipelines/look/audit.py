@@ -19,9 +19,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.decided import open_decided
 from pipelines.job import Job
 from pipelines.look.audit_judge import Judged
-from pipelines.look.curve import open_decided
 from pipelines.look.judgements import (
     COLUMNS,
     DROPPED,
@@ -54,7 +54,13 @@ class Audit:
 
 
 def draw_audit(
-    run: Path, *, n: int = 200, seed: int = 0, of: str = KEPT, out: Path | None = None
+    run: Path,
+    *,
+    n: int = 200,
+    seed: int = 0,
+    of: str = KEPT,
+    out: Path | None = None,
+    decision: str | None = None,
 ) -> Audit:
     """Write a sample of rows to judge: judgements.csv, and a page that fills it in.
 
@@ -65,10 +71,11 @@ def draw_audit(
     Args:
         of: kept, dropped, or a reason for which rows are dropped.
         out: where to; default RUN/audits/OF-N-SEED.
+        decision: another than the last recipe's, by the beginning of its fingerprint.
     Raises: BadInputError: no row ended so, or the folder holds judgements of other rows."""
     if n < 1:
         raise BadInputError(f"n is {n}: at least 1 row is wanted.")
-    job = open_decided(run)
+    job = open_decided(run, decision)
     picks, population = _draw(job, of, n, seed)
     if not population:
         raise BadInputError(f"No row of {run} ended as {of!r}; there are: {_endings(job)}.")

@@ -3,7 +3,7 @@
 # pyarrow makes its compute functions when it is imported.
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.decided import open_decided
 from pipelines.job import Job
 from pipelines.look.console import printable
 from pipelines.look.groups import hosts_of, language_measure, languages_of
@@ -25,6 +26,7 @@ from pipelines.look.judgements import (
     read_judgements,
 )
 from schemas.errors import BadInputError
+from transforms.decide.ledger import read_ledger
 from transforms.shards.pool import read_pool
 
 LEAST_OF_A_GROUP = 10  # judgements; the share of fewer says next to nothing
@@ -50,18 +52,20 @@ class Judged:
 
     of: str  # kept, dropped, or the one reason of all rows
     left: int  # rows not judged yet
+    changed: int  # rows of the file that end otherwise in this decision
+    population: int  # rows that end so in this decision
     all: Share
     by: dict[str, dict[str, Share]]  # language, reason, source
 
 
-def judge_audit(run: Path, file: Path) -> Judged:
+def judge_audit(run: Path, file: Path, decision: str | None = None) -> Judged:
     """What the judgements in a file say of all rows that ended so.
 
     For rows that are kept the share is the precision; for dropped ones it is the share that was
     rightly dropped. "unsure" counts for neither.
 
     Raises: BadInputError: the file is no judged sample, or not of this run."""
-    job = Job.open(run)
+    job = open_decided(run, decision)
     judgements = read_judgements(file)
     kinds = {bool(judgement.reason) for judgement in judgements}
     if len(kinds) != 1:
@@ -72,7 +76,26 @@ def judge_audit(run: Path, file: Path) -> Judged:
     of = KEPT if reasons == {""} else reasons.pop() if len(reasons) == 1 else DROPPED
     verdicts = [judgement.verdict for judgement in judgements]
     by = {name: _by_group(facts[name], verdicts) for name in facts}
-    return Judged(of=of, left=verdicts.count(""), all=count_share(verdicts), by=by)
+    changed, population = _now(job, judgements, of)
+    all_ = count_share(verdicts)
+    all_ = replace(all_, more=max(0, min(all_.more, population - all_.right - all_.wrong)))
+    left = verdicts.count("")
+    return Judged(of=of, left=left, changed=changed, population=population, all=all_, by=by)
+
+
+def _now(job: Job, judgements: Sequence[Judgement], of: str) -> tuple[int, int]:
+    """How many of the judged rows end otherwise in the decision, and how many rows end so."""
+    judged = {judgement.row: judgement.reason for judgement in judgements}
+    changed = population = 0
+    for shard in range(job.shards):
+        ledger = read_ledger(job.decision, shard, ["row", "kept", "reason"]).to_pandas()
+        reasons = ledger["reason"].fillna("")
+        is_so = ledger["kept"] if of == KEPT else ~ledger["kept"]
+        population += int((is_so if of in (KEPT, DROPPED) else reasons == of).sum())
+        here = ledger["row"].isin(list(judged))
+        before = ledger["row"][here].map(judged)
+        changed += int((before != reasons[here]).sum())
+    return changed, population
 
 
 def count_share(verdicts: Sequence[str]) -> Share:
@@ -118,6 +141,8 @@ def print_judged(judged: Judged, console: Console) -> None:
     else:
         interval = f"95 % interval {all_.low:.1%} to {all_.high:.1%}"
         say(f"{_meaning(judged.of)}: {all_.share:.1%} ({interval}); {counts}.")
+    if judged.changed:
+        say(f"{judged.changed} of the rows end otherwise in this decision: judge a new sample.")
     if all_.more:
         say(f"About {all_.more} more judgements, right or wrong, make the interval +-5 %.")
     table = Table("by", "", "share", "95 % interval", "right", "wrong", "unsure", box=None)

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.decided import open_decided
 from pipelines.job import Job
 from pipelines.look.groups import hosts_of, language_measure, languages_of
 from pipelines.recipe import CLIP
 from schemas.errors import BadInputError
 from schemas.layout import (
     OUTCOME_FILE,
-    decision_manifest,
     outcome_manifest,
 )
 from transforms.decide.ledger import read_ledger
@@ -29,7 +29,6 @@ from transforms.decide.thresholds import (
     kept_by_group,
     kept_counts,
 )
-from transforms.shards.commit import committed
 from transforms.shards.measures import places_of, read_measure
 from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
@@ -54,7 +53,9 @@ class Curve:
     limit: float | None  # that of the recipe's last rule on this number
 
 
-def draw_curve(run: Path, *, measure: str = "clip", by_top: int = 5) -> Curve:
+def draw_curve(
+    run: Path, *, measure: str = "clip", by_top: int = 5, decision: str | None = None
+) -> Curve:
     """Count what thresholds keep among the rows that reached the measure in the recipe that ran
     last: rows that earlier rules dropped do not count, those of later rules do.
 
@@ -62,10 +63,11 @@ def draw_curve(run: Path, *, measure: str = "clip", by_top: int = 5) -> Curve:
         measure: MEASURE.COLUMN; MEASURE alone is its column `value`; `clip` is the score of the
             model that the recipe's rules go by last.
         by_top: so many languages and sources are counted each, and the rest as "other".
+        decision: another than the last recipe's, by the beginning of its fingerprint.
     Raises: BadInputError: RUN has no decision, or no such number was measured in it."""
     if by_top < 1:
         raise BadInputError(f"by-top is {by_top}: at least 1 is wanted.")
-    job = open_decided(run)
+    job = open_decided(run, decision)
     column = _column(job, measure)
     if column.partition(".")[0] not in job.measure_names():
         raise _not_measured(job, column)
@@ -75,14 +77,6 @@ def draw_curve(run: Path, *, measure: str = "clip", by_top: int = 5) -> Curve:
         raise _not_measured(job, column)
     rows = found.filter(pa.array(valued))
     return _count(rows, column, int((~valued).sum()), by_top, _limit(job, column))
-
-
-def open_decided(run: Path) -> Job:
-    """The job that ran last. Raises: BadInputError: no RUN, or nothing decided there yet."""
-    job = Job.open(run)
-    if committed(decision_manifest(job.decision)) is None:
-        raise BadInputError(f"The run in {run} has no decision yet: run it to its end first.")
-    return job
 
 
 def _column(job: Job, wanted: str) -> str:

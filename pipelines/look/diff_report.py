@@ -2,6 +2,7 @@
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.look.console import printable
 from pipelines.look.diff import Difference, OneSide
@@ -57,5 +58,5 @@ def _table(title: str, names: list[str], lines: list[list[str]]) -> Table:
     for place, name in enumerate(names):
         table.add_column(name, justify="right" if place else "left")
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*(Text(printable(cell)) for cell in line))
     return table

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def as_cells(line: Line) -> list[str]:
     quote goes before what looks like a formula. The run has the caption as it is."""
     cells = {name: "" if line[name] is None else str(line[name]) for name in COLUMNS[:-1]}
     for name in ("url", "caption"):
-        if cells[name].startswith(_FORMULA):
+        if unicodedata.normalize("NFKC", cells[name]).lstrip().startswith(_FORMULA):
             cells[name] = f"'{cells[name]}"
     return list(cells.values())
 

@@ -14,10 +14,12 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from pipelines.job import Job
-from pipelines.look.groups import language_measure, languages_of
+from pipelines.look.groups import language_measure
+from pipelines.steps import LANGUAGES
 from transforms.measure.concepts import read_entries
 from transforms.measure.policy import ConceptsPolicy
 from transforms.measure.stop_words import STOP_WORDS
+from transforms.shards.languages import likeliest
 from transforms.shards.measures import places_of, read_measure
 
 MOST_CONCEPTS = 12  # that are told: those that shift most
@@ -41,6 +43,7 @@ class Kept:
     rows: int = 0
     languages: Counter[str] = field(default_factory=Counter)
     concepts: Counter[str] = field(default_factory=Counter)
+    matched: int = 0  # captions that were looked at for concepts
     sizes: list[npt.NDArray[np.float64]] = field(default_factory=list)  # (2, rows) each: SIZES
 
 
@@ -68,32 +71,45 @@ class Counting:
         uids, rows = uids.filter(pa.array(mine)), pool.filter(pa.array(mine))
         kept.rows += rows.num_rows
         if self._languages is not None:
-            kept.languages.update(languages_of(uids, self._languages, shard).to_pylist())
-        kept.concepts.update(self._named(shard, uids, rows["caption"]))
+            kept.languages.update(_measured_languages(self._languages, shard, uids))
+        self._add_concepts(kept, shard, uids, rows["caption"])
         sides = np.minimum(rows["original_width"].to_numpy(), rows["original_height"].to_numpy())
         chars = pc.utf8_length(rows["caption"]).to_numpy()
         kept.sizes.append(np.stack([sides.astype(np.float64), chars.astype(np.float64)]))
 
-    def _named(self, shard: int, uids: pa.ChunkedArray, captions: pa.ChunkedArray) -> Iterator[str]:
-        """What the captions name: entries of the recipe's list of concepts, else their words."""
+    def _add_concepts(
+        self, kept: Kept, shard: int, uids: pa.ChunkedArray, captions: pa.ChunkedArray
+    ) -> None:
+        """Entries of the recipe's list of concepts, else the captions' words."""
         if self._concepts is None:
-            words = pc.utf8_split_whitespace(pc.utf8_lower(captions))
-            return (word for some in words.to_pylist() for word in _content_words(some))
+            words = pc.utf8_split_whitespace(pc.utf8_lower(captions)).to_pylist()
+            kept.concepts.update(word for some in words for word in _content_words(some))
+            kept.matched += len(words)
+            return
         measured = read_measure(self._concepts, shard)
-        if not measured.num_rows:
-            return iter(())
-        found = measured["entries"].take(places_of(uids, measured["uid"]).drop_null())
-        return (self._entries[number] for number in pc.list_flatten(found).to_pylist())
+        if measured.num_rows:
+            found = measured["entries"].take(places_of(uids, measured["uid"]).drop_null())
+            numbers = pc.list_flatten(found).to_pylist()
+            kept.concepts.update(self._entries[number] for number in numbers)
+            kept.matched += len(found)
+
+
+def _measured_languages(folder: Path, shard: int, uids: pa.ChunkedArray) -> list[str]:
+    """The likeliest language of the rows that have been measured."""
+    measured = read_measure(folder, shard)
+    if not measured.num_rows:
+        return []
+    return list(likeliest(measured[LANGUAGES].take(places_of(uids, measured["uid"]).drop_null())))
 
 
 def language_shifts(a: Kept, b: Kept) -> list[Shift]:
-    """Shares of the rows, those that differ most first; empty where none was measured."""
-    return _shifts(a.languages, b.languages, a.rows, b.rows)
+    """Shares of the rows whose language was measured, those that differ most first."""
+    return _shifts(a.languages, b.languages, a.languages.total(), b.languages.total())
 
 
 def concept_shifts(a: Kept, b: Kept) -> list[Shift]:
-    """Shares of the captions that name a concept: the few that differ most."""
-    return _shifts(a.concepts, b.concepts, a.rows, b.rows)[:MOST_CONCEPTS]
+    """Shares of the captions looked at that name a concept: the few that differ most."""
+    return _shifts(a.concepts, b.concepts, a.matched, b.matched)[:MOST_CONCEPTS]
 
 
 def size_shifts(a: Kept, b: Kept) -> list[Shift]:

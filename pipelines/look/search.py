@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.decided import open_decided
 from pipelines.job import Job
 from pipelines.look.search_query import Query, make_query, measured_model
 from pipelines.recipe import CLIP
@@ -85,6 +86,7 @@ def search(
     top: int = 20,
     model: str | None = None,
     everything: bool = False,
+    decision: str | None = None,
 ) -> Found:
     """The pictures of a run nearest to a text, to a picture, or to normalise(alpha * text +
     (1 - alpha) * picture), best first; equal scores by the lowest row.
@@ -94,11 +96,12 @@ def search(
         alpha: in [0, 1]; counts only where both are given.
         top: hits wanted; fewer where there are fewer pictures.
         model: a name under `clip` in the recipe; default the one its rules ask for last.
-        everything: search all that is embedded, not only what the last decision keeps.
+        everything: search all that is embedded, not only what the decision keeps.
+        decision: another than the last recipe's, by the beginning of its fingerprint.
     Raises: BadInputError: there is nothing to search for, no model, no decision, no such uid, or
         the file is no image. RunFailedError: what the run keeps is damaged."""
     _check(text, image, alpha, top)
-    job = Job.open(run)
+    job = Job.open(run) if decision is None else open_decided(run, decision)
     name = measured_model(job, model)
     measure = job.measure(CLIP + name)
     query = make_query(job, name, text, image, alpha)

@@ -54,7 +54,8 @@ def print_explanations(lines: list[Explanation], console: Console) -> None:
         ending = (
             "[green]kept[/]"
             if line["outcome"] == "kept"
-            else f"[red]dropped[/] at {line['stage']}: {line['reason']} ({escape(line['detail'])})"
+            else f"[red]dropped[/] at {line['stage']}: {line['reason']}"
+            f" ({escape(printable(line['detail']))})"
             if line["outcome"] == "dropped"
             else line["outcome"]
         )

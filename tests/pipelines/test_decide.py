@@ -10,15 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from milling import stamps
-from small_run import RECIPE, ROWS
+from small_run import LONG, RECIPE, ROWS
 
 from pipelines.decide import decide
+from pipelines.decided import open_decided
 from pipelines.engines.lock import run_lock
 from pipelines.job import Job
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import make_recipe
 from schemas.errors import BadInputError
 from schemas.layout import shard_name
+from schemas.pair import make_uid
+from transforms.decide.ledger import read_funnel
 from transforms.decide.selection import as_selection
 from transforms.decide.uids import halves
 
@@ -37,7 +40,7 @@ def job(done: Job) -> Job:
 
 def _decision_bytes(decision: Path) -> dict[str, bytes]:
     """All of a decision but the manifests, which tell how long it took."""
-    files = [path for path in decision.rglob("*") if path.suffix in (".npy", ".parquet")]
+    files = [path for path in decision.rglob("*") if path.suffix in (".npy", ".parquet", ".kept")]
     files.append(decision / "funnel.json")
     return {str(path.relative_to(decision)): path.read_bytes() for path in files}
 
@@ -144,3 +147,37 @@ def test_a_whole_pool_rule_over_shards_that_lack_its_measure(job: Job, tmp_path:
         report = decide(job.run, _recipe(tmp_path, rules=rules))
         assert report.unmeasured == (2 if rules[1] is not fraction else 4)
         assert report.kept == 0
+
+
+def test_a_decision_that_waits_moves_when_more_is_measured(job: Job, tmp_path: Path) -> None:
+    """Else the first one's ledger, which comes first and stays, would pass for the second."""
+    looser = _recipe(tmp_path, rules=[{"language": {"keep": ["en"]}}])
+    (folder,) = job.steps[1].measures
+    hidden = {path: path.read_bytes() for path in folder.glob("00001-*")}
+    for path in hidden:
+        path.unlink()
+    few = decide(job.run, looser)
+    for path, content in hidden.items():
+        path.write_bytes(content)
+    more = decide(job.run, looser)
+    assert (few.unmeasured, more.unmeasured) == (3, 1)
+    assert few.decision != more.decision
+    assert more.kept > few.kept
+
+
+def test_a_run_is_looked_at_as_it_was_whatever_became_of_its_files(
+    job: Job, tmp_path: Path
+) -> None:
+    selection = tmp_path / "chosen.csv"
+    selection.write_text("uid\n" + make_uid("http://pool.test/0.jpg", LONG) + "\n")
+    recipe = _recipe(tmp_path, rules=[{"selection": {"file": str(selection)}}])
+    first = decide(job.run, recipe)
+    selection.write_text("uid\n" + "0" * 32 + "\n")
+    second = decide(job.run, recipe)
+    assert (first.kept, second.kept) == (1, 0)
+    selection.unlink()
+    for report in (first, second):
+        name = Path(str(report.decision)).name
+        opened = open_decided(job.run, name)
+        assert opened.decision.name == name
+        assert read_funnel(opened.decision)["kept"] == report.kept

@@ -5,12 +5,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from pipelines.job import Job
 from pipelines.prepare import prepare
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import make_recipe
 from schemas.errors import BadInputError, RunFailedError
+from schemas.fingerprint import fingerprint
 from schemas.layout import Layout
 
 DERIVED = ("outcomes/d/f/x", "decisions/f/decision.json", "commits/p/f/x", "corpora/p/f/x")
@@ -86,7 +88,9 @@ def test_a_recipe_that_ran_is_kept_with_versions_and_digests(
 ) -> None:
     job = prepare(recipe, tmp_path / "run")
     (kept,) = (tmp_path / "run" / "recipes").iterdir()
-    assert kept.name == f"{job.fingerprint}.yaml"
+    content = yaml.safe_load(kept.read_text())
+    assert kept.name == f"{fingerprint(content)}.yaml"
+    assert content["decision"] == job.decision.name
     text = kept.read_text()
     assert "apache-beam: " in text
     assert "pairmill: " in text

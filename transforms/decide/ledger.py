@@ -53,7 +53,7 @@ def write_ledger(screened: Screened, shard: int, draft: Draft) -> None:
     """A shard's ledger, and the references to what it keeps, into a draft."""
     pq.write_table(screened.ledger(), draft.path(f"{shard_name(shard)}.parquet"))
     kept = kept_texts(screened, shard)
-    pq.write_table(kept, draft.path(f"{shard_name(shard)}.kept.parquet"))
+    pq.write_table(kept, draft.path(f"{shard_name(shard)}.kept"))
 
 
 def write_decision(
@@ -61,7 +61,7 @@ def write_decision(
 ) -> None:
     """Selection, texts and funnel from the ledgers of all shards, into a draft."""
     manifests = {shard_name(shard): ledger_manifest(decision, shard) for shard in shards}
-    tables = [read_committed(path, f"{name}.kept.parquet") for name, path in manifests.items()]
+    tables = [read_committed(path, f"{name}.kept") for name, path in manifests.items()]
     texts = pa.concat_tables(tables).sort_by([("image", "ascending"), ("row", "ascending")])
     pq.write_table(texts, draft.path(TEXTS_FILE))
     with draft.path("selection.npy").open("wb") as file:

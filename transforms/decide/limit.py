@@ -139,6 +139,8 @@ class LimitRule(ThresholdRule):
             raise ValueError("give `at_least` or `top_fraction`, not both")
         if self.top_fraction is None and self.at_least is None and self.at_most is None:
             raise ValueError("give `at_least`, `at_most` or `top_fraction`")
+        if self.by_language and self.top_fraction is None and self.at_least is None:
+            raise ValueError("`by_language` goes with `at_least` or `top_fraction`")
         return self
 
     @property

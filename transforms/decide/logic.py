@@ -7,7 +7,7 @@ the same rules one after the other would rank the second among what the first le
 import io
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,9 @@ class JoinedRule(Rule):
     def identity(self) -> Json:
         named = zip(self.names, self.rules, strict=True)
         return [self.word, *([name, rule.identity()] for name, rule in named)]
+
+    def pinned(self) -> Self:
+        return self.model_copy(update={"rules": tuple(rule.pinned() for rule in self.rules)})
 
     def check(self) -> None:
         for rule in self.rules:

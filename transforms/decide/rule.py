@@ -7,7 +7,7 @@ once; then it, too, judges shard by shard, with that outcome in hand.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,10 @@ class Rule(BaseModel):
     def identity(self) -> Json:
         """What makes two rules the same, as a part of fingerprints."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    def pinned(self) -> Self:
+        """The rule, bound to what its files hold now: once edited they are another rule's."""
+        return self
 
     def check(self) -> None:
         """Raises: BadInputError: a file that the rule reads cannot be used."""

@@ -52,7 +52,7 @@ class SampleRule(Rule):
         assert outcome is not None
         (limit,) = outcome.to_pylist()
         unit = "rows" if self.images is None else "images"
-        told = f"among the {limit['size']:,} of {limit['of']:,} {unit} drawn with {self.seed}"
+        told = f"among the {limit['size']:,} of {limit['of']:,} {unit} drawn with seed {self.seed}"
         drawn = self._draws(rows)
         dropped = (drawn > limit["last_draw"]) | (limit["size"] == 0)
         return [
@@ -123,9 +123,11 @@ class EqualLanguagesRule(Rule):
 
         def told(i: int) -> str:
             limit = limits[groups[i]]
-            return f"{limit['of']:,} rows in {limit['group']}, {limit['size']:,} of each are kept"
+            told = f"{limit['of']:,} rows in {limit['group']}"
+            return f"{told}, {limit['size']:,} of each are kept, as many as {least['group']} has"
 
         wanted = ", ".join(name["group"] for name in limits)
+        least = min(limits, key=lambda limit: limit["of"])
         return [
             Verdict(
                 reason=Reason.OTHER_LANGUAGE,

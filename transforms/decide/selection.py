@@ -2,18 +2,19 @@
 # pyright: reportAttributeAccessIssue=false
 # pyarrow makes its compute functions when it is imported.
 
+import csv
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as csv
 import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
-from schemas.errors import BadInputError
+from schemas.errors import BadInputError, RunFailedError
 from schemas.fingerprint import Json, file_sha256
 from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Mask, Rule, Verdict
@@ -31,18 +32,26 @@ class SelectionRule(Rule):
 
     stage = Stage.SELECT
     file: Path = Field(..., description="A .npy, .csv, .txt or .parquet file.")
+    _sha256: str | None = PrivateAttr(default=None)  # what a pinned rule reads, and nothing else
 
     def identity(self) -> Json:
-        try:
-            return {"file": file_sha256(self.file)}
-        except OSError as err:
-            raise _unreadable(self.file, err) from err
+        return {"file": self._sha256 or _sha256(self.file), "form": self.file.suffix}
+
+    def pinned(self) -> Self:
+        rule = self.model_copy()
+        rule._sha256 = self._sha256 or _sha256(self.file)
+        return rule
 
     def check(self) -> None:
-        _load(self.file)
+        _cached(self.file, _sha256(self.file))
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
-        dropped = ~is_selected(halves(rows["uid"]), _load(self.file))
+        now = _sha256(self.file)
+        if self._sha256 not in (None, now):
+            raise RunFailedError(
+                f"The selection {self.file} was edited while it was being applied: start again."
+            )
+        dropped = ~is_selected(halves(rows["uid"]), _cached(self.file, now))
         where = ("in", "not in")
         return [
             Verdict(
@@ -93,16 +102,15 @@ def _unreadable(path: Path, err: Exception) -> BadInputError:
     return BadInputError(f"The selection {path} cannot be read: {why.rstrip('.')}.")
 
 
-def _load(path: Path) -> Halves:
+def _sha256(path: Path) -> str:
     try:
-        facts = path.stat()
+        return file_sha256(path)
     except OSError as err:
         raise _unreadable(path, err) from err
-    return _cached(path, facts.st_size, facts.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=4)
-def _cached(path: Path, _size: int, _mtime_ns: int) -> Halves:
+def _cached(path: Path, _content: str) -> Halves:
     return read_selection(path)
 
 
@@ -126,19 +134,24 @@ def _read_table(path: Path) -> pa.ChunkedArray:
 
 
 def _read_csv(path: Path) -> pa.ChunkedArray:
-    with path.open(encoding="utf-8-sig") as file:
-        first = file.readline().rstrip("\n")
-    names = [name.strip().strip('"') for name in first.split(",")]
+    """Strictly: Arrow takes all that follows an unclosed quotation mark for one field, and loses
+    rows without a word."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            lines = [line for line in reader if line]
+        except csv.Error as err:
+            raise ValueError(f"line {reader.line_num}: {err}") from err
+    if not lines:
+        raise ValueError("it is empty")
+    names = [name.strip() for name in lines[0]]
     if len(names) > 1:
         _must_have_uids(names)
-    own = None if "uid" in names else ["uid"]
-    kinds = csv.ConvertOptions(include_columns=["uid"], column_types={"uid": pa.string()})
-    return csv.read_csv(
-        path,
-        read_options=csv.ReadOptions(column_names=own),
-        parse_options=csv.ParseOptions(newlines_in_values=True),  # captions beside uids have them
-        convert_options=kinds,
-    )["uid"]
+    place = names.index("uid") if "uid" in names else 0
+    if short := [line for line in lines if len(line) != len(names)]:
+        raise ValueError(f"a line has {len(short[0])} fields where the first has {len(names)}")
+    uids = [line[place] for line in (lines[1:] if "uid" in names else lines)]
+    return pa.chunked_array([pa.array(uids, pa.string())])
 
 
 def _must_have_uids(columns: Sequence[str]) -> None:

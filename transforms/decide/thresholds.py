@@ -8,6 +8,7 @@ import numpy.typing as npt
 from transforms.decide.rule import F64
 
 I64 = npt.NDArray[np.int64]
+_TINY, _HUGE = 1e-290, 1e300
 _TAIL = 0.005  # of the rows, at either end: steps over the range of one outlier tell nothing
 _STEPS = (1.0, 2.0, 2.5, 5.0)  # times a power of ten
 
@@ -24,6 +25,10 @@ def even_thresholds(ordered: F64, about: int = 20) -> F64:
         low, high = float(ordered[0]), float(ordered[-1])
     if low == high:
         return np.array([low])
+    with np.errstate(over="ignore"):
+        span = np.float64(high) - low
+    if not _TINY < span < _HUGE:  # no round numbers there: quantiles, as they are
+        return np.unique(np.quantile(ordered / 2, np.linspace(0, 1, about)) * 2)
     step = _round_step(0.8 * (high - low) / about, whole=bool((ordered == np.round(ordered)).all()))
     places = np.arange(np.floor(low / step), np.ceil(high / step) + 1)
     decimals = max(0, 2 - int(np.floor(np.log10(step))))  # 0.30000000000000004 is no round number

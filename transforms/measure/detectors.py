@@ -70,7 +70,6 @@ class FastText:
         labels, _ = self._model.predict("", k=count, threshold=-1.0)
         self.codes = tuple(sorted(label.removeprefix(_LABEL) for label in labels))
         # What it says of a text of which it knows no part.
-        self._nothing = self._model.predict("", k=_GUESSES)
 
     def detect(self, captions: Sequence[str]) -> list[Guesses]:
         return [self._languages(caption) for caption in captions]
@@ -78,9 +77,7 @@ class FastText:
     def _languages(self, caption: str) -> Guesses:
         # The prediction of whole batches leaves out the probabilities in this library.
         text = _unicode(caption).replace("\n", " ")
-        labels, shares = guesses = self._model.predict(text, k=_GUESSES)
-        if guesses == self._nothing or not any(map(str.isalnum, text)):
-            return []
+        labels, shares = self._model.predict(text, k=_GUESSES)
         pairs = zip(labels, shares, strict=True)
         return [(label.removeprefix(_LABEL), min(share, 1.0)) for label, share in pairs]
 

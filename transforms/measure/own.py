@@ -10,6 +10,7 @@ Only the spec and the folder travel to a worker, which loads the function again.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from transforms.measure.image import Box, TextDetector
 from transforms.measure.own_source import find_source, load_module, told
 
 GIVEN = ("image", "caption", "url", "uid", "width", "height")  # image: PIL RGB; sides in px
+_COLUMN = re.compile(r"[A-Za-z0-9_]+")  # as recipes can name it
 PLAIN = "value"  # column of a function that returns no dict
 
 Value = None | bool | float | str
@@ -79,9 +81,9 @@ def load_text_detector(spec: str) -> TextDetector:
 
     def find_text(image: Image.Image) -> Sequence[Box]:
         try:
-            boxes: Any = own.function(image=image)
+            boxes: Any = own.function(image=image.copy())
             return [tuple(map(float, box)) for box in boxes]  # pyright: ignore
-        except Exception as err:  # the user's code
+        except (Exception, SystemExit) as err:  # the user's code
             raise RunFailedError(f"The text detector {own.called} failed: {told(err)}.") from err
 
     return find_text
@@ -131,15 +133,20 @@ def measure_own(own: OwnMeasure, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
 def _cells(own: OwnMeasure, row: Mapping[str, Any]) -> dict[str, Value]:
     """What the function gives for one row, by column."""
     given = {name: row[name] for name in own.needs}
+    if "image" in given:  # rows of one image share it, and a function may change what it is given
+        given["image"] = given["image"].copy()
     try:
         returned = own.function(**given)
-    except Exception as err:  # the user's code: whatever it raises is told with the row
+    except (
+        Exception,
+        SystemExit,
+    ) as err:  # the user's code: whatever it raises is told with the row
         raise _fault(own, row, "failed", f": {told(err)}") from err
     if returned is None:
         return {}
     by_name = returned if isinstance(returned, Mapping) else {PLAIN: returned}
     for name in by_name:
-        if not isinstance(name, str) or name in ("", "uid"):
+        if not isinstance(name, str) or not _COLUMN.fullmatch(name) or name == "uid":
             raise _fault(own, row, f"gave a column the name {name!r}, which none can have")
     return {name: _value(own, row, name, cell) for name, cell in by_name.items()}
 

@@ -174,7 +174,7 @@ def test_not_tells_what_the_rule_looked_at() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("sample", "sample keeps it: among the 3 of 3 rows drawn with 0"),
+        ("sample", "sample keeps it: among the 3 of 3 rows drawn with seed 0"),
         ("per_caption", "per_caption keeps it: a dog: among the 1 images that may stay"),
         ("best", "best keeps it: own 2, limit 0"),
         ("least", None),

@@ -1,5 +1,6 @@
 """Selections made elsewhere: DataComp's npy and tables of uids, as others write them."""
 
+import os
 import pickle
 import random
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import ends, kept, uid
 
-from schemas.errors import BadInputError
+from schemas.errors import BadInputError, RunFailedError
+from transforms.decide.logic import AllOf
 from transforms.decide.selection import SelectionRule, as_selection, is_selected, read_selection
 from transforms.decide.uids import halves
 
@@ -209,6 +211,7 @@ def test_a_file_that_is_edited_in_place_is_read_anew(tmp_path: Path) -> None:
     rule = SelectionRule(file=path)
     for number in range(len(UIDS)):
         FILES["datacomp.npy"](path, [UIDS[number]])
+        os.utime(path, (1, 1))  # as a copy that keeps times
         assert kept(rule, ROWS).index(True) == number
         assert sum(kept(rule, ROWS)) == 1
 
@@ -216,3 +219,23 @@ def test_a_file_that_is_edited_in_place_is_read_anew(tmp_path: Path) -> None:
 def test_shards_without_rows_are_judged(tmp_path: Path) -> None:
     FILES["plain.txt"](tmp_path / "mine.txt", CHOSEN)
     assert ends(SelectionRule(file=tmp_path / "mine.txt"), ROWS.slice(0, 0)) == []
+
+
+def test_a_pinned_rule_reads_nothing_but_what_it_was_pinned_to(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    FILES["plain.txt"](path, CHOSEN)
+    rule = SelectionRule(file=path)
+    pinned = pickle.loads(pickle.dumps(AllOf(names=("selection",), rules=(rule,)).pinned()))
+    before = pinned.identity()
+    assert kept(pinned, ROWS) == WANTED
+    FILES["plain.txt"](path, CHOSEN[:1])
+    assert pinned.identity() == before
+    with pytest.raises(RunFailedError, match=r"mine\.txt was edited while it was being applied"):
+        pinned.judge(ROWS, None)
+
+
+def test_an_unclosed_quotation_mark_is_told_and_loses_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(f'uid,caption\n{UIDS[0]},"5 inch\n{UIDS[1]},plain\n')
+    with pytest.raises(BadInputError, match=r"mine\.csv cannot be read: line 3: unexpected end"):
+        SelectionRule(file=path).check()

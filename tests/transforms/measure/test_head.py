@@ -67,7 +67,7 @@ def test_one_layer_gives_what_torch_gives(tmp_path, linear, name, dtype):
 
 def test_a_chain_of_layers_is_one_map_in_the_order_of_its_numbers(tmp_path):
     model = Predictor().eval()
-    head = load_head(saved(model, tmp_path / "linearMSE.pth"))
+    head = load_head(saved(model, tmp_path / "linearMSE.pth"), "nothing")
     assert head.weight.shape == (1, 768)
     with torch.no_grad():
         expected = model.double().layers(unit(VECTORS))[:, 0].numpy()
@@ -79,7 +79,9 @@ def test_layers_go_by_number_not_by_letter_or_place(tmp_path):
     first, second = np.random.default_rng(1).normal(size=(2, 3, 3))
     state = {"net.10.weight": torch.tensor(second), "net.9.weight": torch.tensor(first)}
     torch.save(state, tmp_path / "head.pth")
-    head = load_head(tmp_path / "head.pth")
+    with pytest.raises(BadInputError, match="has 2 layers: say `between: nothing` if"):
+        load_head(tmp_path / "head.pth")
+    head = load_head(tmp_path / "head.pth", "nothing")
     np.testing.assert_allclose(head.weight, second @ first, rtol=1e-6)
     assert not head.bias.any()
 
@@ -185,7 +187,7 @@ ONE, WIDE = torch.ones(1, 4), torch.ones(3, 4)
 def test_what_is_no_linear_head_is_refused(tmp_path, state, why):
     torch.save(state, tmp_path / "head.pth")
     with pytest.raises(BadInputError, match=rf"head\.pth .*{why}"):
-        load_head(tmp_path / "head.pth")
+        load_head(tmp_path / "head.pth", "nothing")
 
 
 @pytest.mark.parametrize("name", ["head.pth", "head.safetensors"])
