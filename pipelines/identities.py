@@ -7,7 +7,7 @@ from schemas.errors import BadInputError
 from schemas.fingerprint import Json, file_sha256
 from transforms.measure.concepts import read_entries
 from transforms.measure.head import head_identity, load_head
-from transforms.measure.language import LanguagePolicy, language_identity, load_detector
+from transforms.measure.language import LanguagePolicy, language_identity
 from transforms.measure.own import load_own, load_text_detector, own_identity
 from transforms.measure.phrases import phrases_identity
 from transforms.measure.policy import (
@@ -61,8 +61,6 @@ def check_measure(policy: MeasurePolicy) -> None:
             load_text_detector(policy.text_detector)
         case ConceptsPolicy():
             read_entries(policy.list)
-        case LanguagePolicy():
-            load_detector(policy)
         case _:
             pass
 

@@ -51,9 +51,12 @@ def kept_texts(screened: Screened, shard: int) -> pa.Table:
 
 def write_ledger(screened: Screened, shard: int, draft: Draft) -> None:
     """A shard's ledger, and the references to what it keeps, into a draft."""
-    pq.write_table(screened.ledger(), draft.path(f"{shard_name(shard)}.parquet"))
-    kept = kept_texts(screened, shard)
-    pq.write_table(kept, draft.path(f"{shard_name(shard)}.kept"))
+    ledger, kept = screened.ledger(), kept_texts(screened, shard)
+    # No dictionaries of what hardly ever comes twice: to try one takes as long as to write.
+    repeating: Any = ["stage", "reason", "rule", "limit"]
+    name = shard_name(shard)
+    pq.write_table(ledger, draft.path(f"{name}.parquet"), use_dictionary=repeating)
+    pq.write_table(kept, draft.path(f"{name}.kept"), use_dictionary=False)
 
 
 def write_decision(

@@ -15,7 +15,7 @@ from schemas.outcome import Reason
 from transforms.decide.rule import F64, Rule, Verdict
 from transforms.shards.languages import column_of, likeliest
 
-Strings = npt.NDArray[np.object_]
+Groups = tuple[npt.NDArray[np.intp], list[str]]
 ALL = ""  # the group of the rows that have no limit of their own
 
 
@@ -73,20 +73,22 @@ class ThresholdRule(Rule):
 
     def settle(self, gathered: pa.Table) -> pa.Table:
         """Columns group, at_least: the least value kept in each group of rows that there is."""
-        values, groups = numbers(gathered, self.number), self._groups(gathered)
-        found = pd.Series(groups).groupby(groups).indices
-        places = {str(name): at for name, at in found.items()}
-        names = sorted(places)
-        limits = [
-            top_fraction_threshold(values[places[name]], self._fraction(name)) for name in names
-        ]
+        values, (places, names) = numbers(gathered, self.number), self._groups(gathered)
+        limits = {
+            name: top_fraction_threshold(values[places == place], self._fraction(name))
+            for place, name in enumerate(names)
+        }
+        ordered = sorted(limits.items())
         return pa.table(
-            {"group": pa.array(names, pa.string()), "at_least": pa.array(limits, pa.float64())}
+            {
+                "group": pa.array([name for name, _ in ordered], pa.string()),
+                "at_least": pa.array([limit for _, limit in ordered], pa.float64()),
+            }
         )
 
     def under(self, rows: pa.Table, outcome: pa.Table | None) -> tuple[F64, F64]:
         """(rows,) twice: the numbers, and the least value for each row."""
-        values, groups = numbers(rows, self.number), self._groups(rows)
+        values, (places, names) = numbers(rows, self.number), self._groups(rows)
         limits = dict(self.by_language)
         if outcome is not None:
             limits = dict(
@@ -94,8 +96,7 @@ class ThresholdRule(Rule):
             )
         elif self.at_least is not None:
             limits[ALL] = self.at_least
-        names, places = np.unique(groups.astype(str), return_inverse=True)
-        return values, np.array([limits.get(str(name), -np.inf) for name in names])[places]
+        return values, np.array([limits.get(name, -np.inf) for name in names])[places]
 
     @property
     def _goes_by_language(self) -> bool:
@@ -105,14 +106,16 @@ class ThresholdRule(Rule):
     def _languages(self) -> str:
         return column_of(self.language)
 
-    def _groups(self, rows: pa.Table) -> Strings:
-        """(rows,) of str: the language that has a limit of its own, or ALL."""
+    def _groups(self, rows: pa.Table) -> Groups:
+        """For each row the place of its group among the names: that of a language that has a limit
+        of its own, or ALL."""
         if not self._goes_by_language:
-            return np.full(rows.num_rows, ALL, object)
-        codes = likeliest(rows[self._languages])
-        if self.each_language:
-            return codes
-        return np.where(np.isin(codes.astype(str), list(self.by_language)), codes, ALL)
+            return np.zeros(rows.num_rows, np.intp), [ALL] if rows.num_rows else []
+        places, found = pd.factorize(likeliest(rows[self._languages]))
+        has_its_own = (self.each_language or code in self.by_language for code in found)
+        names = [code if own else ALL for code, own in zip(found, has_its_own, strict=True)]
+        merged, distinct = pd.factorize(np.array(names, object))
+        return merged[places], distinct.tolist()
 
     def _fraction(self, group: str) -> float:
         assert self.top_fraction is not None

@@ -29,14 +29,23 @@ class ExactDuplicateRule(Rule):
 
     def settle(self, gathered: pa.Table) -> pa.Table:
         """Rows (row, keeper_row, keeper_uid): each row to drop, with what is kept instead."""
-        rows = gathered.to_pandas().sort_values("row", ignore_index=True)
-        keeper = rows.groupby("sha256", sort=False)[["row", "uid", "image"]].transform("first")
-        doubles = (rows["image"] != keeper["image"]).to_numpy()
+        rows, images = gathered["row"].to_numpy(), gathered["image"].to_numpy()
+        coded = [
+            chunk.indices.to_numpy() for chunk in gathered["sha256"].dictionary_encode().chunks
+        ]
+        codes = np.concatenate([np.zeros(0, np.int32), *coded])  # one for all that are equal
+        order = np.lexsort((rows, codes))
+        begins = np.flatnonzero(np.diff(codes[order], prepend=-1))  # the keeper of each
+        sizes = np.diff(begins, append=len(order))
+        keepers = np.empty(len(order), np.int64)
+        keepers[order] = np.repeat(order[begins], sizes)
+        doubles = np.flatnonzero(images != images[keepers])
+        doubles = doubles[np.argsort(rows[doubles])]
         return pa.table(
             {
-                "row": rows["row"].to_numpy(np.int64)[doubles],
-                "keeper_row": keeper["row"].to_numpy(np.int64)[doubles],
-                "keeper_uid": pa.array(keeper["uid"][doubles], pa.string()),
+                "row": rows[doubles],
+                "keeper_row": rows[keepers[doubles]],
+                "keeper_uid": gathered["uid"].take(pa.array(keepers[doubles])).combine_chunks(),
             }
         )
 

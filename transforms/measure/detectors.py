@@ -36,14 +36,16 @@ class Detector(Protocol):
         ...
 
 
+def langdetect_profiles() -> list[Path]:
+    """A file for each language, named by its code; in one order, which is part of the numbers."""
+    return sorted(path for path in Path(PROFILES_DIRECTORY).iterdir() if path.name[0] != ".")
+
+
 class Langdetect:
     """langdetect, seeded: it draws at random, and each caption is read with the same seed."""
 
     def __init__(self) -> None:
-        # Its own factory is a global without a seed. One order of the profiles, which is part of
-        # the numbers.
-        profiles = [path for path in Path(PROFILES_DIRECTORY).iterdir() if path.name[0] != "."]
-        profiles.sort()
+        profiles = langdetect_profiles()  # its own factory is a global without a seed
         self.codes = tuple(path.name for path in profiles)
         self._factory = DetectorFactory()
         self._factory.load_json_profile([path.read_text(encoding="utf-8") for path in profiles])
