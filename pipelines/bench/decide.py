@@ -77,20 +77,27 @@ def main(
     runs: Annotated[
         int, typer.Option(min=1, help="How often to decide; the median counts.")
     ] = RUNS,
+    folder: Annotated[
+        Path | None, typer.Option(help="Draw the pools here, keep them, and use them again.")
+    ] = None,
 ) -> None:
     """Draw pools, decide over each, and print how long it took."""
-    marks = [mark for size in sorted(rows or MOST_S) for mark in _measure(size, runs)]
+    with tempfile.TemporaryDirectory() as made:
+        place = folder or Path(made)
+        marks = [mark for size in sorted(rows or MOST_S) for mark in _measure(size, runs, place)]
     print_marks("decide", marks)
 
 
-def _measure(rows: int, runs: int) -> list[Mark]:
+def _measure(rows: int, runs: int, folder: Path) -> list[Mark]:
     """The marks of one pool. Memory is that of the largest command so far."""
-    with tempfile.TemporaryDirectory() as folder:
-        recipe = Path(folder) / "recipe.yaml"
-        recipe.write_text(yaml.safe_dump(RECIPE))
-        run = Path(folder) / "run"
-        _draw_run(run, recipe, rows)
-        spent = [_decide(run, recipe) for _ in range(runs)]
+    run, recipe = folder / str(rows) / "run", folder / str(rows) / "recipe.yaml"
+    if not recipe.exists():  # written last
+        made = recipe.with_name("made.yaml")
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_text(yaml.safe_dump(RECIPE))
+        _draw_run(run, made, rows)
+        made.rename(recipe)
+    spent = [_decide(run, recipe) for _ in range(runs)]
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     said = f"{rows:,} rows, {len(RECIPE['rules'])} rules"
     return [
