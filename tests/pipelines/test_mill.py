@@ -60,6 +60,7 @@ def test_the_corpus_holds_exactly_the_kept_rows(undisturbed: tuple[Path, dict[st
     assert sorted(f"{high:016x}{low:016x}" for high, low in selected) == sorted(kept)
 
 
+@pytest.mark.slow
 def test_training_reads_the_corpus_and_its_loss_falls(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -240,6 +241,7 @@ def test_a_row_that_comes_again_is_told_once(milled: tuple[Path, dict[str, Any]]
     assert len(list(Path(report["corpora"]["pairs"]).glob("*.tar"))) > 2
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_byte_identical(
     small_web: Path, milled: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -353,6 +355,7 @@ ENGINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engines_give_the_same_bytes(
     engine: str, small_web: Path, milled: tuple[Path, dict[str, Any]], tmp_path: Path

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from schemas.errors import RunFailedError
 from transforms.measure.concepts import match_concepts
 from transforms.measure.head import apply_head, load_head
 from transforms.measure.image import IMAGE_SCHEMA, image_facts
@@ -48,7 +49,11 @@ def measure_part_image(part: Part, detector: str | None) -> int:
     find_text = None if detector is None else load_text_detector(detector)
     keys = part.rows["key"].to_pylist()
     with PoolImages(part.pool, part.shard) as images:
-        facts = {key: image_facts(images.picture(key), find_text) for key in dict.fromkeys(keys)}
+        try:
+            distinct = dict.fromkeys(keys)
+            facts = {key: image_facts(images.picture(key), find_text) for key in distinct}
+        except ValueError as err:  # boxes that are none
+            raise RunFailedError(f"The text detector {detector} failed: {err}.") from err
     part.write(pa.Table.from_pylist([facts[key] for key in keys], schema=IMAGE_SCHEMA))
     return len(facts)
 

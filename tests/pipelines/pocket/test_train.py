@@ -55,6 +55,7 @@ def _train(shards: Path, out: Path, *more: str) -> list[float]:
     return json.loads(said.stdout.splitlines()[-1])["losses"]
 
 
+@pytest.mark.slow
 def test_a_few_steps_make_the_loss_fall(shards: Path, tmp_path: Path) -> None:
     losses = _train(shards, tmp_path / "clip", "--steps", "14")
     assert len(losses) == 14
@@ -69,6 +70,7 @@ def test_what_training_kept_apart_is_measured(shards: Path, pocket_clip: Path) -
     assert figures["wrong_dropped_under_0.1"] > figures["right_lost_under_0.1"]
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_model(shards: Path, tmp_path: Path) -> None:
     first = _train(shards, tmp_path / "first", "--steps", "14")
     more = _train(shards, tmp_path / "more", "--steps", "2", "--start", str(tmp_path / "first"))

@@ -15,7 +15,14 @@ import pytest
 from PIL import Image
 
 from schemas.errors import BadInputError, RunFailedError
-from transforms.measure.own import load_own, measure_own, own_identity, wants_image
+from transforms.measure.image import image_facts
+from transforms.measure.own import (
+    load_own,
+    load_text_detector,
+    measure_own,
+    own_identity,
+    wants_image,
+)
 
 EXCLAIMS = 'def exclaims(caption):\n    return caption.count("!")\n'
 
@@ -231,3 +238,43 @@ def test_only_the_spec_and_the_folder_travel_to_a_worker(write: Callable[[str], 
     )
     done = subprocess.run([sys.executable, "-c", code], input=pickled, check=False)
     assert done.returncode == 3
+
+
+def test_what_a_function_does_to_its_image_stays_its_own(tmp_path: Path) -> None:
+    """Captions of one image share the decoded picture."""
+    (tmp_path / "my.py").write_text(
+        "def shrink(image):\n    image.thumbnail((4, 4))\n    return image.width\n"
+    )
+    own = load_own("my.py:shrink", tmp_path)
+    picture = Image.new("RGB", (16, 16))
+    rows = [{"uid": f"{n}", "image": picture} for n in range(2)]
+    assert measure_own(own, rows)["value"].to_pylist() == [4.0, 4.0]
+    assert picture.size == (16, 16)
+
+
+def test_a_function_that_leaves_is_told_with_its_row(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text("def leave(caption):\n    raise SystemExit(0)\n")
+    with pytest.raises(RunFailedError, match=r"leave \(my\.py\) failed on row uid=7: SystemExit"):
+        measure_own(load_own("my.py:leave", tmp_path), [{"uid": "7", "caption": ""}])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def f(caption): return []", "must take `image`, not caption"),
+        ("def f(image): return [(1, 2)]", None),
+        ("def f(image): raise KeyError('x')", None),
+    ],
+)
+def test_a_text_detector_takes_an_image_and_tells_its_faults(
+    text: str, told: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "d.py").write_text(text + "\n")
+    spec = f"{tmp_path / 'd.py'}:f"
+    if told is not None:
+        with pytest.raises(BadInputError, match=told):
+            load_text_detector(spec)
+        return
+    detector = load_text_detector(spec)
+    with pytest.raises((RunFailedError, ValueError)):
+        image_facts(Image.new("RGB", (8, 8)), detector)
