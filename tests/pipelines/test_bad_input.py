@@ -146,6 +146,7 @@ def test_another_list_or_other_fetch_settings_are_refused(finished: Path, tmp_pa
     assert stamps(finished / "pool") == before
 
 
+@pytest.mark.slow
 def test_a_corrupt_pool_shard_is_named(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(finished, out)
@@ -160,6 +161,7 @@ def test_a_corrupt_pool_shard_is_named(finished: Path, tmp_path: Path) -> None:
     assert corpus_bytes(demo(out, rows=60)) == whole
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_nothing_finished_is_lost(finished: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk: every larger write fails."""
     out = tmp_path / "run"

@@ -164,6 +164,7 @@ def test_a_looser_rule_before_a_measure_measures_only_the_newcomers(
     assert max(uids.values()) == 1
 
 
+@pytest.mark.slow
 def test_a_folder_of_img2dataset_is_a_pool(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -364,6 +365,7 @@ def test_engines_give_the_same_bytes(
     assert run_bytes(tmp_path / "run") == run_bytes(milled[0]) != {}
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_a_portable_runner_gives_the_same_bytes(
     small_web: Path, milled: tuple[Path, dict[str, Any]], tmp_path: Path
