@@ -55,7 +55,7 @@ def _screen(shards: Shards, job: Job) -> Shards:
     """Each rule in its place: its measures just before it, for the rows still kept there."""
     for place, step in enumerate(job.steps):
         before = job.steps[:place]
-        for name in dict.fromkeys(n for m in step.rule.measures for n in job.with_needs(m)):
+        for name in job.made_for(step.rule):
             measure = Measure(job.run, job.measure(name), before, _measurer(job, name))
             shards |= f"{step.name}: measure {name}" >> measure
         if step.outcome is not None:

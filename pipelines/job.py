@@ -19,6 +19,7 @@ from schemas.layout import (
     outcome_manifest,
 )
 from transforms.decide.ledger import read_funnel
+from transforms.decide.rule import Rule
 from transforms.decide.screen import Step
 from transforms.measure.policy import HeadPolicy
 from transforms.shards.commit import committed
@@ -139,12 +140,12 @@ class Job:
 
     def measure_names(self) -> list[str]:
         """Measures that the rules need, in the order in which they are made."""
-        names = [
-            name
-            for step in self.recipe.rules
-            for measure in step.rule.measures
-            for name in self.with_needs(measure)
-        ]
+        names = [name for step in self.recipe.rules for name in self.made_for(step.rule)]
+        return list(dict.fromkeys(names))
+
+    def made_for(self, rule: Rule) -> list[str]:
+        """The measures that a rule reads, each once and after those that it is made from."""
+        names = [name for measure in rule.measures for name in self.with_needs(measure)]
         return list(dict.fromkeys(names))
 
     def check(self) -> None:
@@ -196,7 +197,7 @@ class Job:
         measures: set[Path] = set()
         for step in self.steps:
             stage = step.rule.stage.value
-            for measure in self._folders(step):
+            for measure in map(self.measure, self.made_for(step.rule)):
                 if measure not in measures:
                     measures.add(measure)
                     yield UnitManifests(stage, measure, "*-*.json", self.shards)
@@ -219,11 +220,6 @@ class Job:
 
     def _fingerprint(self, stage: str, content: Json) -> str:
         return fingerprint([stage, STAGE_VERSIONS[stage], self.pool_identity, content])
-
-    def _folders(self, step: Step) -> list[Path]:
-        """Of the measures that are made for a step."""
-        names = [name for one in step.rule.measures for name in self.with_needs(one)]
-        return [self.measure(name) for name in names]
 
     def _measure_identity(self, name: str) -> Json:
         if name in self.known.get("measures", {}):

@@ -32,10 +32,6 @@ class CapRule(Rule):
     seed: StrictInt = Field(default=0, description="Another seed keeps others.")
 
     @property
-    def whole_pool(self) -> bool:
-        return True
-
-    @property
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 

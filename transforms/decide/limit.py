@@ -56,10 +56,6 @@ class ThresholdRule(Rule):
         raise NotImplementedError
 
     @property
-    def whole_pool(self) -> bool:
-        return self.top_fraction is not None
-
-    @property
     def measured(self) -> tuple[str, ...]:
         return (self.number, *([self._languages] if self._goes_by_language else []))
 
@@ -69,7 +65,7 @@ class ThresholdRule(Rule):
 
     @property
     def gathers(self) -> tuple[str, ...]:
-        return self.measured
+        return () if self.top_fraction is None else self.measured
 
     def settle(self, gathered: pa.Table) -> pa.Table:
         """Columns group, at_least: the least value kept in each group of rows that there is."""

@@ -27,10 +27,6 @@ class JoinedRule(Rule):
     rules: tuple[SerializeAsAny[Rule], ...]
 
     @property
-    def whole_pool(self) -> bool:
-        return any(rule.whole_pool for rule in self.rules)
-
-    @property
     def columns(self) -> tuple[str, ...]:
         return _distinct(rule.columns for rule in self.rules)
 
@@ -40,7 +36,7 @@ class JoinedRule(Rule):
 
     @property
     def gathers(self) -> tuple[str, ...]:
-        return _distinct(rule.gathers for rule in self.rules if rule.whole_pool)
+        return _distinct(rule.gathers for rule in self.rules)
 
     def identity(self) -> Json:
         named = zip(self.names, self.rules, strict=True)

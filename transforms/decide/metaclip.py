@@ -47,10 +47,6 @@ class MetaClipRule(Rule):
         return self
 
     @property
-    def whole_pool(self) -> bool:
-        return True
-
-    @property
     def measured(self) -> tuple[str, ...]:
         languages = [column_of(self.language)] if self.by_language else []
         return (self._entries, *languages)

@@ -26,10 +26,6 @@ class RarePhrasesRule(Rule):
     seed: StrictInt = Field(default=0, description="Another seed draws others.")
 
     @property
-    def whole_pool(self) -> bool:
-        return True
-
-    @property
     def measured(self) -> tuple[str, ...]:
         return (f"{self.phrases}.phrases",)
 

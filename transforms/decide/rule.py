@@ -43,7 +43,7 @@ class Rule(BaseModel):
     @property
     def whole_pool(self) -> bool:
         """Whether `settle` must have looked at all kept rows before `judge` can."""
-        return False
+        return bool(self.gathers)
 
     @property
     def columns(self) -> tuple[str, ...]:

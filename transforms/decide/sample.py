@@ -34,10 +34,6 @@ class SampleRule(Rule):
         return self
 
     @property
-    def whole_pool(self) -> bool:
-        return True
-
-    @property
     def gathers(self) -> tuple[str, ...]:
         return ("uid",) if self.images is None else ("image",)
 
@@ -88,10 +84,6 @@ class EqualLanguagesRule(Rule):
         if len(codes) != len(set(codes)) or not all(self.groups):
             raise ValueError("every group needs a code, and a code belongs to one group")
         return self
-
-    @property
-    def whole_pool(self) -> bool:
-        return True
 
     @property
     def measured(self) -> tuple[str, ...]:

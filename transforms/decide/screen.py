@@ -101,23 +101,23 @@ def measured_rows(step: Step, shard: int, rows: pa.Table, lacking: Lacking) -> p
         if places.null_count:
             lacking(places.is_null().to_numpy(zero_copy_only=False), measure)
             rows, places = rows.filter(places.is_valid()), places.drop_null()
-        for name in values.column_names:
-            if name != "uid":
-                column = f"{measure.parent.name}.{name}"
-                rows = rows.append_column(column, values[name].take(places))
-        rows = _with_every_column(step.rule, measure.parent.name, rows)
+        rows = _joined(rows, values, places, measure.parent.name, step.rule)
     return rows
 
 
-def _with_every_column(rule: Rule, measure: str, rows: pa.Table) -> pa.Table:
-    """Rows with nulls where a function named no such column in a whole shard, as it may."""
-    begin = f"{measure}."
-    there = [name for name in rows.column_names if name.startswith(begin)]
-    lacking = [name for name in rule.measured if name.startswith(begin) and name not in there]
-    if not lacking or not there:  # all were found, or nothing of this shard was measured
+def _joined(
+    rows: pa.Table, values: pa.Table, places: pa.Array, measure: str, rule: Rule
+) -> pa.Table:
+    """Rows with the columns of a measure that the rule reads. One that a function named in no row
+    of the shard is null here; where nothing of the shard was measured there are none."""
+    if values.column_names == ["uid"]:
         return rows
-    for name in lacking:
-        rows = rows.append_column(name, pa.nulls(rows.num_rows))
+    for column in rule.measured:
+        owner, _, name = column.partition(".")
+        if owner == measure:
+            there = name in values.column_names
+            found = values[name].take(places) if there else pa.nulls(rows.num_rows)
+            rows = rows.append_column(column, found)
     return rows
 
 

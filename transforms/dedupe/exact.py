@@ -16,10 +16,6 @@ class ExactDuplicateRule(Rule):
     stage = Stage.DEDUPE
 
     @property
-    def whole_pool(self) -> bool:
-        return True
-
-    @property
     def columns(self) -> tuple[str, ...]:
         return ("sha256",)
 
