@@ -139,6 +139,18 @@ for _look in (why, curve, diff, audit, search):
 
 
 @app.command()
+def hashes(
+    source: Annotated[Path, typer.Argument(help="A folder or tar of evaluation images.")],
+    out: Annotated[Path, typer.Option("--out", help="The list, a .parquet file.")],
+    debug: Debug = False,
+) -> None:
+    """List the hashes of an evaluation set, for the rule `decontaminate`: made once, small."""
+    from transforms.dedupe.hash_list import write_hashes
+
+    print(f"{write_hashes(source, out):,} images in {out}.")
+
+
+@app.command()
 def verify(
     corpus: Annotated[Path, typer.Argument(help="A folder of shards with manifest.json.")],
     as_json: Json = False,

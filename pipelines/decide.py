@@ -84,7 +84,7 @@ def _job(before: Job, recipe: Recipe) -> Job:
 
 def _partial(job: Job) -> Path:
     """The folder of a decision that waits for measures: named by the parts there are."""
-    folders = {measure for step in job.steps for measure in step.measures}
+    folders = {measure for step in job.all_steps for measure in step.measures}
     parts = sorted(
         f"{folder.parent.name}/{folder.name}/{part.name}"
         for folder in folders

@@ -18,10 +18,13 @@ from transforms.fetch.stage import Fetch
 from transforms.measure import measurers
 from transforms.measure.language import LanguagePolicy
 from transforms.measure.policy import (
+    CaptionHashPolicy,
     ConceptsPolicy,
     FunctionPolicy,
     HeadPolicy,
+    ImageHashPolicy,
     ImagePolicy,
+    PdqPolicy,
     PhrasesPolicy,
     TextPolicy,
 )
@@ -52,14 +55,19 @@ def mill(pipeline: beam.Pipeline, job_file: str) -> None:
 
 
 def _screen(shards: Shards, job: Job) -> Shards:
-    """Each rule in its place: its measures just before it, for the rows still kept there."""
-    for place, step in enumerate(job.steps):
+    """Each rule in its place: its measures just before it, for the rows that it looks at; what
+    finds these comes first."""
+    for place, rule in enumerate(job.steps):
         before = job.steps[:place]
-        for name in job.made_for(step.rule):
-            measure = Measure(job.run, job.measure(name), before, _measurer(job, name))
-            shards |= f"{step.name}: measure {name}" >> measure
-        if step.outcome is not None:
-            shards |= f"{step.name}: settle" >> Settle(job.run, before, step)
+        for step in filter(None, (rule.about, rule)):
+            label = step.name if step is rule else f"{step.name}: find"
+            for name in job.made_for(step.rule):
+                measure = Measure(
+                    job.run, job.measure(name), before, _measurer(job, name), step.about
+                )
+                shards |= f"{label}: measure {name}" >> measure
+            if step.outcome is not None:
+                shards |= f"{label}: settle" >> Settle(job.run, before, step)
     return shards
 
 
@@ -92,6 +100,12 @@ def _measurer_of_kind(job: Job, name: str) -> Measurer:
             return measurers.measure_part_text
         case ImagePolicy():
             return partial(measurers.measure_part_image, detector=policy.text_detector)
+        case ImageHashPolicy():
+            return measurers.measure_part_image_hash
+        case PdqPolicy():
+            return measurers.measure_part_pdq
+        case CaptionHashPolicy():
+            return measurers.measure_part_caption_hash
         case HeadPolicy():
             clip = job.measure(job.with_needs(name)[0])
             return partial(measurers.measure_part_head, policy=policy, clip=clip)

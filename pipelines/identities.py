@@ -11,17 +11,20 @@ from transforms.measure.language import LanguagePolicy, language_identity
 from transforms.measure.own import load_own, load_text_detector, own_identity
 from transforms.measure.phrases import phrases_identity
 from transforms.measure.policy import (
+    CaptionHashPolicy,
     ConceptsPolicy,
     FunctionPolicy,
     HeadPolicy,
+    ImageHashPolicy,
     ImagePolicy,
+    PdqPolicy,
     PhrasesPolicy,
     TextPolicy,
 )
 from transforms.score.policy import ClipPolicy, model_identity
 
 # Of facts that are counted by our own code: raise it where their numbers change.
-TEXT_VERSION = IMAGE_VERSION = 1
+TEXT_VERSION = IMAGE_VERSION = HASH_VERSION = 1
 
 
 def measure_identity(policy: MeasurePolicy) -> Json:
@@ -38,6 +41,8 @@ def measure_identity(policy: MeasurePolicy) -> Json:
         case ImagePolicy():
             detector = policy.text_detector and own_identity(policy.text_detector)
             return ["image", IMAGE_VERSION, detector]
+        case ImageHashPolicy() | PdqPolicy() | CaptionHashPolicy():
+            return [type(policy).__name__, HASH_VERSION]
         case HeadPolicy():
             return head_identity(policy)
         case ConceptsPolicy():

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from transforms.measure.policy import HeadPolicy
 from transforms.shards.commit import committed
 
 # Part of every fingerprint of a stage: raise it where the stage's numbers or bytes change.
-STAGE_VERSIONS = {"measure": 1, "outcome": 2, "decision": 2, "corpus": 1}
+STAGE_VERSIONS = {"measure": 1, "outcome": 3, "decision": 3, "corpus": 2}
 
 
 class UnitManifests(NamedTuple):
@@ -57,13 +57,12 @@ class Job:
     def _described(self) -> list[Json]:
         """Each rule with the fingerprints of the measures it reads."""
         return [
-            [
-                step.name,
-                self._rule_identities[place],
-                [self.measure(measure).name for measure in step.rule.measures],
-            ]
+            self._describe(step.name, step.rule, self._rule_identities[place])
             for place, step in enumerate(self.recipe.rules)
         ]
+
+    def _describe(self, name: str, rule: Rule, identity: Json) -> Json:
+        return [name, identity, [self.measure(measure).name for measure in rule.measures]]
 
     @cached_property
     def _rule_identities(self) -> list[Json]:
@@ -74,15 +73,32 @@ class Job:
         """The recipe's rules, each with the folders of what it reads."""
         return tuple(self._step(place) for place in range(len(self.recipe.rules)))
 
+    @property
+    def all_steps(self) -> list[Step]:
+        """The same, each after the step that finds what it is about, if there is one."""
+        return [one for step in self.steps for one in (step.about, step) if one is not None]
+
     def _step(self, place: int) -> Step:
+        """The rule at a place; where another finds what it is about, that one's step with it."""
         name, rule = self.recipe.rules[place].name, self.recipe.rules[place].rule
+        about = None
+        if rule.about is not None:
+            described = self._describe(f"{name}.about", rule.about, rule.about.identity())
+            about = self._make_step(place, rule.about, f"{name}.about", described)
+        return replace(self._make_step(place, rule, name, self._described[place]), about=about)
+
+    def _make_step(self, place: int, rule: Rule, name: str, described: Json) -> Step:
+        """`name` is that of the outcome's folder; the step bears that of the recipe's rule."""
         outcome = None
         if rule.whole_pool:  # depends on all rules up to here
-            found = self._fingerprint("outcome", self._described[: place + 1])
+            found = self._fingerprint("outcome", [*self._described[:place], described])
             outcome = self.layout.outcome(name, found)
-        measures = tuple(self.measure(measure) for measure in rule.measures)
-        pinned = rule.pinned()
-        return Step(name=f"rules.{place}.{name}", rule=pinned, measures=measures, outcome=outcome)
+        return Step(
+            name=f"rules.{place}.{self.recipe.rules[place].name}",
+            rule=rule.pinned(),
+            measures=tuple(self.measure(measure) for measure in rule.measures),
+            outcome=outcome,
+        )
 
     @cached_property
     def decision(self) -> Path:
@@ -194,13 +210,11 @@ class Job:
     def unit_manifests(self) -> Iterator[UnitManifests]:
         """Where the manifests of every unit lie that this recipe uses, each folder once."""
         yield UnitManifests("fetch", self.layout.pool, "*_stats.json", self.shards)
-        measures: set[Path] = set()
-        for step in self.steps:
+        for step in self.all_steps:
             stage = step.rule.stage.value
-            for measure in map(self.measure, self.made_for(step.rule)):
-                if measure not in measures:
-                    measures.add(measure)
-                    yield UnitManifests(stage, measure, "*-*.json", self.shards)
+            for name in self.made_for(step.rule):
+                if self._maker(name) is step:
+                    yield UnitManifests(stage, self.measure(name), "*-*.json", self.shards)
             if step.outcome is not None:
                 yield UnitManifests(stage, step.outcome, outcome_manifest(step.outcome).name, 1)
         yield UnitManifests("decide", self.decision / LEDGER, "*.json", self.shards)
@@ -210,6 +224,12 @@ class Job:
             commits, planned = self.layout.corpus_commits(corpus), self._corpus_shards(name)
             yield UnitManifests("build", commits, "*.json", planned)
             yield UnitManifests("build", corpus, "manifest.json", 1)
+
+    def _maker(self, measure: str) -> Step:
+        """The step that a measure's work is put down to: the first that looks at all rows; if none
+        does, the first that looks at some."""
+        steps = [step for step in self.all_steps if measure in self.made_for(step.rule)]
+        return next((step for step in steps if step.about is None), steps[0])
 
     def _corpus_shards(self, name: str) -> int | None:
         """None until the decision says how many images there are."""

@@ -8,10 +8,11 @@ import reprlib
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from pipelines.steps import (
     BUILT_IN,
+    HASHES,
     LISTS,
     MeasurePolicy,
     MeasureStep,
@@ -25,6 +26,7 @@ from transforms.fetch.policy import FetchPolicy
 from transforms.measure.language import LanguagePolicy, known_codes
 from transforms.read.policy import InputPolicy
 from transforms.score.policy import LOCAL_DIR, ClipPolicy
+from transforms.score.rule import ClipScoreRule
 
 CLIP = "clip-"  # how the measures of CLIP models begin
 POCKET = "pocket"
@@ -48,6 +50,14 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
     )
     rules: tuple[RuleStep, ...] = Field((), description="In this order; the first drop counts.")
     corpora: dict[str, CorpusPolicy] = Field(default={}, description="What to build, by name.")
+
+    @field_validator("rules")
+    @classmethod
+    def _keepers_by_score(cls, rules: tuple[RuleStep, ...]) -> tuple[RuleStep, ...]:
+        """Where there is a CLIP rule, its score says which of a cluster of duplicates stays."""
+        leaves = [rule for step in rules for _, rule in step.leaves("")]
+        models = [rule.model for rule in leaves if isinstance(rule, ClipScoreRule)]
+        return tuple(step.with_keepers(models[0]) for step in rules) if models else rules
 
     @model_validator(mode="after")
     def _names_folders(self) -> Self:
@@ -91,7 +101,8 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
                     f"{place}: the measure {measure} has no column {name!r}; it has:"
                     f" {', '.join(columns)}"
                 )
-            if isinstance(rule, ThresholdRule) and column == rule.number and name in LISTS:
+            is_no_number = name in LISTS or measure in HASHES
+            if isinstance(rule, ThresholdRule) and column == rule.number and is_no_number:
                 raise ValueError(f"{place}: {column} holds no numbers to set a limit on")
             if not columns and name in LISTS:
                 raise ValueError(f"{place}: the measure {measure} is a function: no {name} in it")

@@ -19,14 +19,23 @@ from transforms.decide.rare_phrases import RarePhrasesRule
 from transforms.decide.rule import Rule
 from transforms.decide.sample import EqualLanguagesRule, SampleRule
 from transforms.decide.selection import SelectionRule
+from transforms.dedupe.captions import CAPTION_HASH_SCHEMA, TextDuplicateRule
+from transforms.dedupe.duplicates import DuplicateRule
+from transforms.dedupe.evaluation import EvaluationRule
 from transforms.dedupe.exact import ExactDuplicateRule
+from transforms.dedupe.hashes import IMAGE_HASH_SCHEMA, PDQ_SCHEMA
+from transforms.dedupe.near_duplicate import NearDuplicateRule
+from transforms.dedupe.semantic import SemanticDuplicateRule
 from transforms.measure.image import IMAGE_SCHEMA
 from transforms.measure.language import LanguagePolicy
 from transforms.measure.policy import (
+    CaptionHashPolicy,
     ConceptsPolicy,
     FunctionPolicy,
     HeadPolicy,
+    ImageHashPolicy,
     ImagePolicy,
+    PdqPolicy,
     PhrasesPolicy,
     TextPolicy,
 )
@@ -36,11 +45,15 @@ from transforms.score.rule import ClipScoreRule
 
 LANGUAGES, ENTRIES, PHRASES, TEXT_OVERLAP = "languages", "entries", "phrases", "text_overlap"
 LISTS = (LANGUAGES, ENTRIES, PHRASES)  # columns that hold no numbers
+HASHES = ("image_hash", "pdq", "caption_hash")  # measures none of whose columns is a number
 MeasurePolicy = (
     ClipPolicy
     | LanguagePolicy
     | TextPolicy
     | ImagePolicy
+    | ImageHashPolicy
+    | PdqPolicy
+    | CaptionHashPolicy
     | HeadPolicy
     | ConceptsPolicy
     | PhrasesPolicy
@@ -85,6 +98,10 @@ class RuleStep(_OneKey):
     language: LanguageRule | None = None
     datacomp_basic: DataCompBasicRule | None = None
     exact_duplicate: ExactDuplicateRule | None = None
+    near_duplicate: NearDuplicateRule | None = None
+    semantic_duplicate: SemanticDuplicateRule | None = None
+    text_duplicate: TextDuplicateRule | None = None
+    decontaminate: EvaluationRule | None = None
     clip_score: ClipScoreRule | None = None
     limit: LimitRule | None = None
     selection: SelectionRule | None = None
@@ -110,6 +127,19 @@ class RuleStep(_OneKey):
             case _:
                 return self.content
 
+    def with_keepers(self, model: str) -> Self:
+        """The same where duplicates are kept by the score of a CLIP model, unless they say by
+        what."""
+        if self.name in ("all_of", "any_of"):
+            content: Any = tuple(step.with_keepers(model) for step in self.content)
+        elif self.name == "not":
+            return self.model_copy(update={"not_": self.content.with_keepers(model)})
+        elif isinstance(self.content, DuplicateRule):
+            content = self.content.with_default_keep(model)
+        else:
+            return self
+        return self.model_copy(update={self.name: content})
+
     def leaves(self, place: str) -> "list[tuple[str, Rule]]":
         """The rules in this step that are not made of others, each with its place."""
         if self.name == "not":
@@ -133,6 +163,9 @@ class MeasureStep(_OneKey):
     language: LanguagePolicy | None = None
     text: TextPolicy | None = None
     image: ImagePolicy | None = None
+    image_hash: ImageHashPolicy | None = None
+    pdq: PdqPolicy | None = None
+    caption_hash: CaptionHashPolicy | None = None
     head: HeadPolicy | None = None
     concepts: ConceptsPolicy | None = None
     phrases: PhrasesPolicy | None = None
@@ -152,6 +185,9 @@ BUILT_IN = {
     "fasttext": MeasureStep(language=LanguagePolicy(detector="fasttext")),
     "text": MeasureStep(text=TextPolicy()),
     "image": MeasureStep(image=ImagePolicy()),
+    "image_hash": MeasureStep(image_hash=ImageHashPolicy()),
+    "pdq": MeasureStep(pdq=PdqPolicy()),
+    "caption_hash": MeasureStep(caption_hash=CaptionHashPolicy()),
     "phrases": MeasureStep(phrases=PhrasesPolicy()),
 }
 
@@ -168,6 +204,12 @@ def columns_of(policy: MeasurePolicy) -> tuple[str, ...]:
         case ImagePolicy():
             names = tuple(IMAGE_SCHEMA.names)
             return names if policy.text_detector else tuple(n for n in names if n != TEXT_OVERLAP)
+        case ImageHashPolicy():
+            return tuple(IMAGE_HASH_SCHEMA.names)
+        case PdqPolicy():
+            return tuple(PDQ_SCHEMA.names)
+        case CaptionHashPolicy():
+            return tuple(CAPTION_HASH_SCHEMA.names)
         case HeadPolicy():
             return ("value",)
         case ConceptsPolicy():

@@ -27,6 +27,10 @@ class Reason(StrEnum):
     EXTREME_ASPECT = "extreme_aspect"
     OTHER_LANGUAGE = "other_language"
     EXACT_DUPLICATE = "exact_duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    SEMANTIC_DUPLICATE = "semantic_duplicate"
+    TEXT_DUPLICATE = "text_duplicate"
+    EVALUATION_IMAGE = "evaluation_image"  # matches an image of an evaluation set
     LOW_CLIP_SCORE = "low_clip_score"
     NO_VALUE = "no_value"  # the measure has none for this row: null or NaN
     UNDER_LIMIT = "under_limit"

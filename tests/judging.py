@@ -4,7 +4,7 @@ import io
 import itertools
 import math
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,13 @@ def settled(rule: Rule, rows: pa.Table) -> pa.Table | None:
     if not rule.whole_pool:
         return None
     file = io.BytesIO()
-    pq.write_table(rule.settle(rows.select(rule.gathers)), file)
+    pq.write_table(rule.settle_with(rows.select(rule.gathers), no_vectors), file)
     return pq.read_table(file)
+
+
+def no_vectors(measure: str) -> Iterator[Any]:
+    """For rules that read no embeddings."""
+    raise AssertionError(f"{measure} is not there")
 
 
 def judged(rule: Rule, rows: pa.Table, outcome: pa.Table | None) -> list[End | None]:

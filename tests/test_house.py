@@ -15,6 +15,8 @@ from pipelines.steps import BUILT_IN, MeasureStep, RuleStep
 from schemas.errors import BadInputError
 from schemas.outcome import Reason
 from schemas.pair import Failure
+from transforms.dedupe.captions import CAPTION_HASH_SCHEMA
+from transforms.dedupe.hashes import IMAGE_HASH_SCHEMA, PDQ_SCHEMA
 from transforms.measure.image import IMAGE_SCHEMA
 from transforms.measure.text import TEXT_SCHEMA
 
@@ -47,6 +49,7 @@ def test_stages_meet_on_disk_but_for_the_rule_and_the_measures() -> None:
         ("dedupe", "decide"),
         ("score", "decide"),
         ("measure", "decide"),
+        ("measure", "dedupe"),
         ("measure", "score"),
     }
     found = {
@@ -94,10 +97,14 @@ def test_the_documentation_names_every_reason() -> None:
 def test_the_documentation_names_every_rule_measure_and_column() -> None:
     text = (ROOT / "docs" / "rules.md").read_text()
     rules = {field.alias or name for name, field in RuleStep.model_fields.items()}
+    hashes = (IMAGE_HASH_SCHEMA, PDQ_SCHEMA, CAPTION_HASH_SCHEMA)
     columns = {*TEXT_SCHEMA.names, *IMAGE_SCHEMA.names}
+    columns |= {name for schema in hashes for name in schema.names}
     names = rules | columns | BUILT_IN.keys()
     assert {name for name in names if f"`{name}`" not in text} == set()
-    assert {kind for kind in MeasureStep.model_fields if f"{kind}:" not in text} == {"text"}
+    without_settings = {"text", "image_hash", "pdq", "caption_hash"}
+    shown = {kind for kind in MeasureStep.model_fields if f"{kind}:" in text}
+    assert MeasureStep.model_fields.keys() - shown == without_settings
 
 
 def test_no_document_has_a_gap_left_to_fill() -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from milling import pairmill, run, run_bytes, stamps
+from PIL import Image
 from safetensors.numpy import save_file
 
 from pipelines.steps import MeasureStep, RuleStep
@@ -41,7 +42,13 @@ RULES: list[dict[str, Any]] = [
     {"not": {"limit": {"value": "text.phones", "at_least": 1}}},
     {"limit": {"value": "image.text_overlap", "at_least": 0.4}},
     {"limit": {"value": "mine.letters", "at_least": 10, "at_most": 200}},
+    {"decontaminate": {"against": ["evaluation"], "within_bits": 2}},
     {"exact_duplicate": {}},
+    {"exact_duplicate": {"of": "pixels", "keep": "resolution"}},
+    {"near_duplicate": {"give_captions": True}},
+    {"near_duplicate": {"hash": "pdq", "keep": "first"}},
+    {"text_duplicate": {"of": "url_and_caption"}},
+    {"semantic_duplicate": {"eps": 0.01, "give_captions": True}},
     {
         "all_of": [
             {"clip_score": {"top_fraction": 0.9, "by_language": {"de": 0.5}}},
@@ -71,6 +78,8 @@ def folder(small_web: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file({"weight": weight, "bias": np.zeros(1, np.float32)}, folder / "head.safetensors")
     (folder / "entries.txt").write_text("red\nblue\ncircle\na heart\nabove\nleft of\nstar\n")
     (folder / "own.py").write_text(OWN)
+    (folder / "evaluation").mkdir()
+    Image.new("RGB", (64, 64), "white").save(folder / "evaluation" / "white.png")
     content = yaml.safe_load(small_web.read_text())
     content["input"]["list"] = str(small_web.parent / content["input"]["list"])
     (folder / "base.yaml").write_text(yaml.safe_dump(content | {"measures": MEASURES}))
@@ -94,7 +103,14 @@ def test_every_rule_and_kind_of_measure_is_in_the_recipe() -> None:
     inner = {name for r in RULES for v in r.values() for one in _list(v) for name in one}
     assert set(RuleStep.model_fields) - {"not_", "selection"} <= joined | inner
     kinds = {kind for measure in MEASURES.values() for kind in measure}
-    assert set(MeasureStep.model_fields) - kinds == {"language", "text", "phrases"}  # built in
+    assert set(MeasureStep.model_fields) - kinds == {  # built in
+        "language",
+        "text",
+        "phrases",
+        "image_hash",
+        "pdq",
+        "caption_hash",
+    }
 
 
 def _list(value: Any) -> list[dict[str, Any]]:
@@ -133,7 +149,8 @@ def test_every_drop_names_its_rule_and_numbers_what_it_compared(
     for line in by_rule:
         place, name = line["rule"].split(".")[1:]
         assert name in RULES[int(place)]
-    without = {"no_concept", "no_rule_keeps", "rule_keeps", "exact_duplicate", "other_language"}
+    without = {"no_concept", "no_rule_keeps", "rule_keeps", "other_language"}
+    without |= {"exact_duplicate", "text_duplicate"}
     numbered = [line for line in by_rule if line["reason"] not in without]
     assert len({line["reason"] for line in numbered}) > 5
     assert all(None not in (line["value"], line["limit"]) for line in numbered)
@@ -172,7 +189,7 @@ def test_a_new_head_is_measured_without_embedding_again(
     weight = np.ones((1, 256), np.float32)
     save_file({"weight": weight}, folder / "other.safetensors")
     measures = MEASURES | {"other": {"head": {"file": "other.safetensors", "clip": "pocket"}}}
-    rules = [*RULES[:10], {"limit": {"value": "other", "at_least": 0.0}}]
+    rules = [*RULES[:16], {"limit": {"value": "other", "at_least": 0.0}}]
     recipe = _recipe(folder, "heads.yaml", rules, measures=measures)
     done = pairmill("decide", out, recipe, "--json")
     waiting = json.loads(done.stdout.splitlines()[-1])["unmeasured"]

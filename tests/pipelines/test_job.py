@@ -82,7 +82,7 @@ def test_the_order_of_rules_is_the_funnel() -> None:
 )
 def test_another_model_changes_its_measure_and_what_comes_after(model: dict[str, Any]) -> None:
     changed = _changed(CONTENT | {"clip": {"b": model}})
-    assert changed == {"clip", "top", "decision", "corpus", "recipe"}
+    assert changed == {"clip", "dedupe", "top", "decision", "corpus", "recipe"}
 
 
 def test_the_device_changes_no_result() -> None:
@@ -98,7 +98,7 @@ def test_weights_count_by_their_bytes(tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(b"two")
     after = _places(_job(content))
     changed = {stage for stage in before if before[stage] != after[stage]}
-    assert changed == {"clip", "top", "decision", "corpus", "recipe"}
+    assert changed == {"clip", "dedupe", "top", "decision", "corpus", "recipe"}
 
 
 def test_a_corpus_setting_changes_that_corpus_alone() -> None:
@@ -157,6 +157,7 @@ def test_every_units_manifest_lies_below_the_run_and_is_counted_once() -> None:
         "fetch",
         "basic",
         "dedupe",
+        "dedupe",
         "clip",
         "clip",
         "decide",
@@ -167,4 +168,4 @@ def test_every_units_manifest_lies_below_the_run_and_is_counted_once() -> None:
     places = [(u.folder, u.pattern) for u in units]
     assert len(set(places)) == len(places)
     assert all(u.folder.is_relative_to("/run") for u in units)
-    assert [u.planned for u in units] == [3, 3, 1, 3, 1, 3, 1, None, 1]
+    assert [u.planned for u in units] == [3, 3, 1, 1, 3, 1, 3, 1, None, 1]

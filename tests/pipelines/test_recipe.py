@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from pipelines import recipe as recipe_module
 from pipelines.recipe import POCKET_FOLDER, Recipe
 from pipelines.recipe_file import load_recipe, make_recipe
 from schemas.errors import BadInputError
+from transforms.dedupe.duplicates import DuplicateRule
 from transforms.score.policy import LOCAL_DIR
 
 PIPELINES = Path(recipe_module.__file__).parent
@@ -305,3 +307,51 @@ def test_merged_keys_are_no_repetition(tmp_path: Path) -> None:
 )
 def test_what_a_rule_reads_must_be_there(changes: dict[str, Any], told: str) -> None:
     assert told in _refusal(**changes)
+
+
+def _kept_by(rules: list[dict[str, Any]]) -> list[tuple[str | None, str | None]]:
+    content = {
+        "input": {"list": "l.parquet"},
+        "clip": dict.fromkeys("bc", GOOD["clip"]["b32"]),
+        "rules": rules,
+    }
+    recipe = Recipe.model_validate(content)
+    again = Recipe.model_validate(recipe.model_dump(mode="json"))
+    assert again == recipe
+    leaves = [rule for step in recipe.rules for _, rule in step.leaves("")]
+    return [(rule.keep, rule.clip) for rule in leaves if isinstance(rule, DuplicateRule)]
+
+
+def test_duplicates_are_kept_by_the_score_of_the_recipes_clip_rule() -> None:
+    near, scored = {"near_duplicate": {}}, {"clip_score": {"model": "b", "at_least": 0.1}}
+    assert _kept_by([near]) == [(None, None)]
+    assert _kept_by([near, scored]) == [("clip_score", "b")]
+    assert _kept_by([scored, near]) == [("clip_score", "b")]
+    assert _kept_by([{"near_duplicate": {"keep": "first"}}, scored]) == [("first", "b")]
+    assert _kept_by([{"near_duplicate": {"clip": "c"}}, scored]) == [("clip_score", "c")]
+    joined = [{"not": near}, {"any_of": [near, {"all_of": [{"exact_duplicate": {}}]}]}, scored]
+    assert _kept_by(joined) == [("clip_score", "b")] * 3
+
+
+def test_a_hash_is_no_number_to_set_a_limit_on() -> None:
+    for value in ("image_hash.phash", "caption_hash.caption", "pdq.hash"):
+        rules = [{"limit": {"value": value, "at_least": 1.0}}]
+        with pytest.raises(ValidationError, match="holds no numbers"):
+            Recipe.model_validate({"input": {"list": "l.parquet"}, "rules": rules})
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"near_duplicate": {"within_bits": 17}},
+        {"near_duplicate": {"within_bits": -1}},
+        {"near_duplicate": {"hash": "pdq", "within_bits": 81}},
+        {"semantic_duplicate": {}},
+        {"semantic_duplicate": {"eps": 0.0}},
+        {"decontaminate": {"against": []}},
+        {"exact_duplicate": {"of": "words"}},
+    ],
+)
+def test_impossible_settings_of_duplicates_are_refused(rule: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Recipe.model_validate({"input": {"list": "l.parquet"}, "rules": [rule]})

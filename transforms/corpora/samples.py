@@ -40,8 +40,8 @@ class Sample:
 
 
 def make_samples(texts: pa.Table, pool: Path) -> Iterator[Sample]:
-    """Samples of a slice of texts (TEXTS_SCHEMA, sorted by image and row), in its order."""
-    found = _pool_rows(texts, pool)
+    """Samples of a slice of texts (TEXTS_SCHEMA, sorted by image, its own first), in its order."""
+    found = _pool_rows(texts.filter(texts["given_by"].is_null()), pool)
     images: PoolImages | None = None
     for _, group in itertools.groupby(texts.to_pylist(), key=itemgetter("image")):
         rows = list(group)
@@ -64,16 +64,30 @@ def _sample(rows: list[Row], found: PoolRows, extension: str, data: bytes) -> Sa
 
 
 def _captions(rows: list[Row], found: PoolRows) -> list[dict[str, Any]]:
-    """All texts of an image, best first: by CLIP score where there is one, then by input row."""
-    ordered = sorted(rows, key=lambda row: (-(row["clip_score"] or 0.0), row["row"]))
+    """All texts of an image, best first: by CLIP score where there is one, then its own, then by
+    input row. One that a duplicate gave is left out where the image has the same already."""
+    own = {
+        row["row"]: found[row["shard"], row["place"]]["caption"]
+        for row in rows
+        if row["given_by"] is None
+    }
+    there = {text.strip() for text in own.values()}
     captions: list[dict[str, Any]] = []
-    for row in ordered:
-        text = found[row["shard"], row["place"]]["caption"].strip()
+    for row in sorted(rows, key=_best_first):
+        text = own.get(row["row"], row["caption"]).strip()
+        if row["row"] not in own:
+            if text in there:
+                continue
+            there.add(text)
         caption = {"text": text, "source": "web", "uid": row["uid"]}
         if row["clip_score"] is not None:
             caption["clip_score"] = round(row["clip_score"], SCORE_DECIMALS)
         captions.append(caption)
     return captions
+
+
+def _best_first(row: Row) -> tuple[float, bool, int]:
+    return -(row["clip_score"] or 0.0), row["given_by"] is not None, row["row"]
 
 
 def _pool_rows(texts: pa.Table, pool: Path) -> PoolRows:

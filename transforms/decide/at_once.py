@@ -18,8 +18,15 @@ from schemas.layout import OUTCOME_FILE, decision_manifest, ledger_manifest, out
 from schemas.outcome import Reason
 from transforms.decide.ledger import write_decision, write_ledger
 from transforms.decide.rule import Mask
-from transforms.decide.screen import Step, arrive, carry_out, measured_rows
-from transforms.decide.screened import Drop, Screened
+from transforms.decide.screen import (
+    Step,
+    arrive,
+    asked_rows,
+    carry_out,
+    measured_rows,
+    vectors_of,
+)
+from transforms.decide.screened import Drop, Places, Screened
 from transforms.shards.commit import Draft
 from transforms.shards.pool import read_pool
 from transforms.shards.tables import joined
@@ -28,6 +35,7 @@ THREADS = 4  # reading and writing wait for the disk
 # What every decision needs of the pool; rules say what they read beside it.
 _LEDGER = ("row", "uid", "image")
 _ALWAYS = (*_LEDGER, "repeated", "failure", "error_message")
+Looked = tuple[pa.Table, Places]  # rows with their measures, and where they lie in their shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +43,7 @@ class Decided:
     """How far every row came, and what the rules over the whole pool found."""
 
     screens: Sequence[Screened]  # one a shard, in their order
-    outcomes: Sequence[pa.Table | None]  # one a step; None for a rule of single rows
+    outcomes: Sequence[tuple[Step, pa.Table]]  # of the steps over the whole pool
     unmeasured: int
 
 
@@ -48,7 +56,8 @@ def decide_at_once(pool: Path, shards: int, steps: Sequence[Step]) -> Decided:
     with ThreadPoolExecutor(THREADS) as threads:
         tables = threads.map(lambda shard: read_pool(pool, shard, columns=wanted), range(shards))
         screens = [arrive(table) for table in tables]
-        outcomes = [_apply(steps, place, screens, threads) for place in range(len(steps))]
+        found = [_apply(steps, place, screens, threads) for place in range(len(steps))]
+    outcomes = [outcome for outcomes in found for outcome in outcomes]
     unmeasured = sum(screened.count(Reason.UNMEASURED) for screened in screens)
     return Decided(screens=screens, outcomes=outcomes, unmeasured=unmeasured)
 
@@ -59,7 +68,7 @@ def write_at_once(decided: Decided, decision: Path, steps: Sequence[Step]) -> No
     Outcomes over rows some of which were unmeasured are not those of the recipe: not committed."""
     shards = range(len(decided.screens))
     if not decided.unmeasured:
-        for step, outcome in zip(steps, decided.outcomes, strict=True):
+        for step, outcome in decided.outcomes:
             _write_outcome(step, outcome)
     with ThreadPoolExecutor(THREADS) as threads:
         list(threads.map(lambda n: _write_ledger(decided.screens[n], n, decision), shards))
@@ -70,41 +79,55 @@ def write_at_once(decided: Decided, decision: Path, steps: Sequence[Step]) -> No
 
 def _apply(
     steps: Sequence[Step], place: int, screens: Sequence[Screened], threads: ThreadPoolExecutor
-) -> pa.Table | None:
-    """Drop what one step drops; gives its outcome, where it looks at the whole pool."""
-    outcome = _judge_all(steps[place], screens, threads)
+) -> list[tuple[Step, pa.Table]]:
+    """Drop what one step drops; gives the outcomes over the whole pool, its finder's first."""
+    outcomes: list[tuple[Step, pa.Table]] = []
+    found = None
+    for step in filter(None, (steps[place].about, steps[place])):
+        found = _judge_all(step, screens, threads, found)
+        if found is not None:
+            outcomes.append((step, found))
     wanted = {*_LEDGER, *(name for step in steps[place + 1 :] for name in step.rule.columns)}
     for screened in screens:
         screened.narrow(wanted)
-    return outcome
+    return outcomes
 
 
 def _judge_all(
-    step: Step, screens: Sequence[Screened], threads: ThreadPoolExecutor
+    step: Step, screens: Sequence[Screened], threads: ThreadPoolExecutor, found: pa.Table | None
 ) -> pa.Table | None:
+    """Apply one step to the rows of the images found, or to all; gives its outcome, if any."""
 
-    def judge(shard: int, rows: pa.Table, outcome: pa.Table | None) -> None:
+    def look(shard: int) -> Looked:
+        return _measured(step, shard, screens[shard], found)
+
+    def judge(shard: int, looked: Looked, outcome: pa.Table | None) -> None:
+        rows, places = looked
         if rows.num_rows:
-            carry_out(step, rows, outcome, screens[shard])
+            carry_out(step, rows, places, outcome, screens[shard])
 
     shards = range(len(screens))
     if not step.rule.whole_pool:
-        list(threads.map(lambda n: judge(n, _measured(step, n, screens[n]), None), shards))
+        list(threads.map(lambda n: judge(n, look(n), None), shards))
         return None
-    rows = list(threads.map(lambda n: _measured(step, n, screens[n]), shards))
-    measured = [some for some in rows if {*step.rule.gathers} <= {*some.column_names}]
+    looked = list(threads.map(look, shards))
+    measured = [rows for rows, _ in looked if {*step.rule.gathers} <= {*rows.column_names}]
     if not measured:  # in no shard was anything measured
         return None
-    outcome = step.rule.settle(joined([some.select(step.rule.gathers) for some in measured]))
-    list(threads.map(lambda n: judge(n, rows[n], outcome), shards))
+    gathered = joined([rows.select(step.rule.gathers) for rows in measured])
+    outcome = step.rule.settle_with(gathered, vectors_of(step))
+    list(threads.map(lambda n: judge(n, looked[n], outcome), shards))
     return outcome
 
 
-def _measured(step: Step, shard: int, screened: Screened) -> pa.Table:
-    """The kept rows with the step's measures; those that lack one end here."""
+def _measured(step: Step, shard: int, screened: Screened, found: pa.Table | None) -> Looked:
+    """The rows that a step looks at, with its measures; those that lack one end here."""
+    asked = asked_rows(screened, found).copy()
+    rows = screened.rows.filter(asked)
 
-    def lacking(rows: Mask, measure: Path) -> None:
-        places = np.flatnonzero(screened.kept)[rows]
+    def lacking(lack: Mask, measure: Path) -> None:
+        places = np.flatnonzero(asked)[lack]
+        asked[places] = False
         told = [f"no {measure.parent.name} measure yet"] * len(places)
         screened.drop(
             Drop(
@@ -116,11 +139,12 @@ def _measured(step: Step, shard: int, screened: Screened) -> pa.Table:
             )
         )
 
-    return measured_rows(step, shard, screened.kept_rows(), lacking)
+    rows = measured_rows(step, shard, rows, lacking)
+    return rows, np.flatnonzero(asked)
 
 
-def _write_outcome(step: Step, outcome: pa.Table | None) -> None:
-    if step.outcome is not None and outcome is not None:
+def _write_outcome(step: Step, outcome: pa.Table) -> None:
+    if step.outcome is not None:
         with Draft(outcome_manifest(step.outcome)) as draft:
             pq.write_table(outcome, draft.path(OUTCOME_FILE))
             draft.facts |= {"rows": outcome.num_rows, "seconds": 0.0}

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,28 @@ TEXTS_SCHEMA = pa.schema(
         ("shard", pa.int32()),  # of the pool
         ("place", pa.int32()),  # position among the pool shard's rows
         ("clip_score", pa.float32()),  # of the recipe's last CLIP rule; null without one
+        ("given_by", pa.int64()),  # the dropped image whose caption this was; null for one's own
+        ("caption", pa.string()),  # of what was given; one's own is in the pool
     ]
 )
 
 
 def kept_texts(screened: Screened, shard: int) -> pa.Table:
-    """TEXTS_SCHEMA: each kept row of a shard with where to find it."""
-    rows, places = screened.kept_rows(), np.flatnonzero(screened.kept)
+    """TEXTS_SCHEMA: each kept row of a shard, and each whose caption was given to another image."""
+    is_given = screened.given_to >= 0
+    places = np.flatnonzero(screened.kept | is_given)
+    rows, given = screened.rows.take(places), is_given[places]
+    own = rows["image"].to_numpy()
     columns = {
         "uid": rows["uid"],
         "text": np.zeros(len(places), np.int32),
         "row": rows["row"],
-        "image": rows["image"],
+        "image": np.where(given, screened.given_to[places], own),
         "shard": np.full(len(places), shard, np.int32),
         "place": places.astype(np.int32),
         "clip_score": pa.array(screened.clip_score[places], from_pandas=True),
+        "given_by": pa.array(own, mask=~given),
+        "caption": screened.given_captions(places),
     }
     return pa.table(columns, schema=TEXTS_SCHEMA)
 
@@ -65,14 +72,37 @@ def write_decision(
     """Selection, texts and funnel from the ledgers of all shards, into a draft."""
     manifests = {shard_name(shard): ledger_manifest(decision, shard) for shard in shards}
     tables = [read_committed(path, f"{name}.kept") for name, path in manifests.items()]
-    texts = pa.concat_tables(tables).sort_by([("image", "ascending"), ("row", "ascending")])
+    texts = surviving_texts(pa.concat_tables(tables))
     pq.write_table(texts, draft.path(TEXTS_FILE))
     with draft.path("selection.npy").open("wb") as file:
-        np.save(file, as_selection(*halves(texts["uid"])))
+        np.save(file, as_selection(*halves(texts.filter(texts["given_by"].is_null())["uid"])))
     ledgers = (read_ledger(decision, shard, COUNTED) for shard in shards)
     funnel = count_funnel(ledgers, [step.rule.stage for step in steps])
     funnel["images"] = len(np.unique(texts["image"].to_numpy()))
     draft.path(FUNNEL_FILE).write_text(json.dumps(funnel, indent=1) + "\n")
+
+
+def surviving_texts(texts: pa.Table) -> pa.Table:
+    """All texts of the images that are kept, sorted by image, an image's own first, then by row.
+
+    A caption given to an image that was itself dropped as a duplicate goes on with that one's."""
+    given = texts["given_by"].is_valid().to_numpy()
+    images = texts["image"].to_numpy().copy()
+    kept = np.unique(images[~given])
+    givers = texts["given_by"].filter(pa.array(given)).to_pylist()
+    takers = dict(zip(givers, images[given].tolist(), strict=True))
+    for place in np.flatnonzero(given & ~np.isin(images, kept)).tolist():
+        images[place] = _last_taker(int(images[place]), takers)
+    texts = texts.set_column(texts.column_names.index("image"), "image", pa.array(images))
+    order = np.lexsort((texts["row"].to_numpy(), given, images))
+    return texts.take(order[np.isin(images[order], kept)])
+
+
+def _last_taker(image: int, takers: Mapping[int, int]) -> int:
+    """Where captions given to an image end: a keeper is never dropped for what it stands for."""
+    while image in takers:
+        image = takers[image]
+    return image
 
 
 def read_ledger(decision: Path, shard: int, columns: Sequence[str] | None = None) -> pa.Table:

@@ -15,7 +15,7 @@ from pydantic import SerializeAsAny
 
 from schemas.fingerprint import Json
 from schemas.outcome import Reason, Stage
-from transforms.decide.rule import Mask, Rule, Verdict
+from transforms.decide.rule import Mask, Rule, Vectors, Verdict
 
 
 class JoinedRule(Rule):
@@ -49,10 +49,14 @@ class JoinedRule(Rule):
         for rule in self.rules:
             rule.check()
 
-    def settle(self, gathered: pa.Table) -> pa.Table:
+    @property
+    def whole_pool(self) -> bool:
+        return any(rule.whole_pool for rule in self.rules)
+
+    def settle_with(self, gathered: pa.Table, vectors: Vectors) -> pa.Table:
         """Columns rule, outcome: the number of each whole-pool rule, and its outcome as Arrow."""
         settled = [
-            (number, _packed(rule.settle(gathered.select(rule.gathers))))
+            (number, _packed(rule.settle_with(gathered.select(rule.gathers), vectors)))
             for number, rule in enumerate(self.rules)
             if rule.whole_pool
         ]

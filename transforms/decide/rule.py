@@ -5,7 +5,7 @@ by itself. A whole-pool rule first gathers small columns of all kept rows and se
 once; then it, too, judges shard by shard, with that outcome in hand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -19,6 +19,9 @@ from schemas.outcome import Reason, Stage
 
 Mask = npt.NDArray[np.bool_]
 F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+# From a measure's name to its embeddings of images, shard by shard: uids, and (N, D) of norm 1.
+Vectors = Callable[[str], Iterator[tuple[pa.Array, npt.NDArray[np.float16]]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,7 @@ class Verdict:
     detail: Callable[[int], str]  # for the number of a row: the value and the limit
     value: npt.NDArray[Any] | None = None  # (rows,) numbers, where what was compared is one
     limit: float | npt.NDArray[Any] | None = None  # what `value` was compared with
+    given_to: I64 | None = None  # (rows,): the image that takes the caption of a dropped row, or -1
 
 
 class Rule(BaseModel):
@@ -70,6 +74,11 @@ class Rule(BaseModel):
         """The small columns of all kept rows from which a whole-pool rule settles its outcome."""
         return ()
 
+    @property
+    def about(self) -> "FinderRule | None":
+        """What finds the images whose rows alone this rule measures, gathers and may drop."""
+        return None
+
     def identity(self) -> Json:
         """What makes two rules the same, as a part of fingerprints."""
         return self.model_dump(mode="json", exclude_none=True)
@@ -88,6 +97,38 @@ class Rule(BaseModel):
     def settle(self, gathered: pa.Table) -> pa.Table:
         """The outcome of a whole-pool rule, whatever the order in which shards arrived."""
         raise TypeError(f"{type(self).__name__} does not look at the whole pool")
+
+    def settle_with(self, gathered: pa.Table, vectors: Vectors) -> pa.Table:
+        """The same, for a rule that reads embeddings too: these are too large to be gathered."""
+        return self.settle(gathered)
+
+
+class FinderRule(Rule):
+    """Base of what finds the images that another rule is about; it drops nothing itself.
+
+    A large pool is searched in parts: images that may be found by each other share a key."""
+
+    stage = Stage.DEDUPE
+
+    def scatter(self, gathered: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+        """Some rows of what was gathered for each key; a row may come under several."""
+        raise NotImplementedError
+
+    def find(self, together: pa.Table) -> I64:
+        """(images,): those that are found among some rows, such as all of one key."""
+        raise NotImplementedError
+
+    def settle(self, gathered: pa.Table) -> pa.Table:
+        """Column image: those found, sorted."""
+        return as_found([self.find(gathered)])
+
+    def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
+        return []
+
+
+def as_found(images: Iterable[npt.NDArray[np.int64]]) -> pa.Table:
+    """The outcome of a finder from what it found in each part."""
+    return pa.table({"image": np.unique(np.concatenate([np.zeros(0, np.int64), *images]))})
 
 
 def listed(rows: pa.Table, outcome: pa.Table, column: str) -> tuple[Mask, F64]:

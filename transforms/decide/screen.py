@@ -19,11 +19,12 @@ import pyarrow as pa
 from schemas.errors import RunFailedError
 from schemas.layout import OUTCOME_FILE, outcome_manifest
 from schemas.outcome import Reason, Stage
-from transforms.decide.rule import Mask, Rule
-from transforms.decide.screened import Drop, Screened
+from transforms.decide.rule import Mask, Rule, Vectors
+from transforms.decide.screened import Drop, Places, Screened
 from transforms.shards.measures import places_of, read_measure
 from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
+from transforms.shards.vectors import read_all_vectors
 
 _CLIP_SCORE = re.compile(r"clip-.+\.score")
 Lacking = Callable[[Mask, Path], None]  # told which rows a measure lacks
@@ -37,6 +38,7 @@ class Step:
     rule: Rule
     measures: tuple[Path, ...] = ()  # RUN/measures/NAME/FINGERPRINT, one for each of the rule's
     outcome: Path | None = None  # RUN/outcomes/NAME/FINGERPRINT
+    about: "Step | None" = None  # what finds the only images that the rule looks at
 
 
 def screen(pool: Path, shard: int, steps: Sequence[Step]) -> Screened:
@@ -44,15 +46,30 @@ def screen(pool: Path, shard: int, steps: Sequence[Step]) -> Screened:
     screened = arrive(read_pool(pool, shard))
     for step in steps:
         if screened.kept.any():
-            rows = measured_rows(step, shard, screened.kept_rows(), _must_be_measured)
-            carry_out(step, rows, _outcome(step), screened)
+            asked = asked_rows(screened, _found(step.about))
+            rows = measured_rows(step, shard, screened.rows.filter(asked), _must_be_measured)
+            carry_out(step, rows, np.flatnonzero(asked), _outcome(step), screened)
     return screened
 
 
 def gather(pool: Path, shard: int, before: Sequence[Step], step: Step) -> pa.Table:
     """What a whole-pool rule needs of the rows of a shard that are kept at its place."""
-    rows = screen(pool, shard, before).kept_rows()
+    rows = rows_for(pool, shard, before, step.about)
     return measured_rows(step, shard, rows, _must_be_measured).select(step.rule.gathers)
+
+
+def rows_for(pool: Path, shard: int, before: Sequence[Step], about: Step | None) -> pa.Table:
+    """The rows of a shard that a step looks at: those still kept at its place or, where another
+    finds what it is about, those of the images found."""
+    screened = screen(pool, shard, before)
+    return screened.rows.filter(asked_rows(screened, _found(about)))
+
+
+def asked_rows(screened: Screened, found: pa.Table | None) -> Mask:
+    """(rows,): which of those still kept a step looks at: of the images found, or else all."""
+    if found is None:
+        return screened.kept
+    return screened.kept & np.isin(screened.rows["image"].to_numpy(), found["image"].to_numpy())
 
 
 def arrive(rows: pa.Table) -> Screened:
@@ -69,14 +86,15 @@ def arrive(rows: pa.Table) -> Screened:
     return screened
 
 
-def carry_out(step: Step, rows: pa.Table, outcome: pa.Table | None, screened: Screened) -> None:
-    """Drop what the step's rule drops of `rows`, which are those still kept, in their order.
+def carry_out(
+    step: Step, rows: pa.Table, places: Places, outcome: pa.Table | None, screened: Screened
+) -> None:
+    """Drop what the step's rule drops of `rows`, which lie at `places` among the shard's.
 
     A row that two verdicts of the rule name ends with the first."""
-    places = np.flatnonzero(screened.kept)
     for column in step.rule.measured:
         if _CLIP_SCORE.fullmatch(column):
-            screened.clip_score[places] = rows[column].to_numpy()
+            _note_scores(screened, places, rows[column].to_numpy(), is_of_all=step.about is None)
     for verdict in step.rule.judge(rows, outcome):
         fallen = np.flatnonzero(verdict.dropped & screened.kept[places])
         drop = Drop(
@@ -87,8 +105,19 @@ def carry_out(step: Step, rows: pa.Table, outcome: pa.Table | None, screened: Sc
             rule=step.name,
             values=_at(verdict.value, fallen),
             limits=_at(verdict.limit, fallen),
+            given_to=_at(verdict.given_to, fallen),
         )
         screened.drop(drop)
+
+
+def _note_scores(
+    screened: Screened, places: Places, scores: npt.NDArray[np.float32], *, is_of_all: bool
+) -> None:
+    """Those of the last CLIP rule count; where there was none yet, those of a rule about some."""
+    before = screened.clip_score[places]
+    screened.clip_score[places] = (
+        scores if is_of_all else np.where(np.isnan(before), scores, before)
+    )
 
 
 def measured_rows(step: Step, shard: int, rows: pa.Table, lacking: Lacking) -> pa.Table:
@@ -121,11 +150,21 @@ def _joined(
     return rows
 
 
+def vectors_of(step: Step) -> Vectors:
+    """How a step's rule reads the embeddings of its measures."""
+    folders = {measure.parent.name: measure for measure in step.measures}
+    return lambda name: read_all_vectors(folders[name], "image")
+
+
 def _must_be_measured(lacking: Mask, measure: Path) -> None:
     raise RunFailedError(
         f"{lacking.sum()} rows have no {measure.parent.name} measure, though a rule needs it:"
         f" delete {measure} and run again."
     )
+
+
+def _found(about: Step | None) -> pa.Table | None:
+    return None if about is None else _outcome(about)
 
 
 def _outcome(step: Step) -> pa.Table | None:

@@ -1,4 +1,6 @@
 """A shard's rows and how far each came: what is still kept, and how the others ended."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.outcome import LEDGER_SCHEMA, Stage
 from transforms.decide.rule import Mask
@@ -25,6 +28,7 @@ class Drop:
     rule: str | None = None
     values: npt.NDArray[Any] | None = None  # one for each place
     limits: npt.NDArray[Any] | None = None
+    given_to: npt.NDArray[Any] | None = None  # the images that take their captions, or -1
 
 
 class Screened:
@@ -35,12 +39,17 @@ class Screened:
         self.rows = rows  # POOL_SCHEMA, or those of its columns that the rules read
         self.kept: Mask = np.ones(rows.num_rows, dtype=np.bool_)
         self.clip_score = np.full(rows.num_rows, np.nan, np.float32)  # of the last CLIP rule
+        self.given_to = np.full(rows.num_rows, -1)  # the image that takes a dropped row's caption
         self._drops: list[Drop] = []
+        self._given: list[tuple[Places, pa.ChunkedArray]] = []  # places and their captions
 
     def drop(self, drop: Drop) -> None:
         """End some rows, all of which are still kept."""
         if len(drop.places):
             self.kept[drop.places] = False
+            if drop.given_to is not None:
+                self.given_to[drop.places] = drop.given_to
+                self._given.append((drop.places, self.rows["caption"].take(drop.places)))
             details = pa.array(drop.details, pa.string())
             self._drops.append(replace(drop, reason=str(drop.reason), details=details))
 
@@ -50,6 +59,13 @@ class Screened:
 
     def kept_rows(self) -> pa.Table:
         return self.rows.filter(pa.array(self.kept))
+
+    def given_captions(self, places: Places) -> pa.Array:
+        """(places,): the captions of those that were given to another image; null for others."""
+        there = np.concatenate([np.zeros(0, np.intp), *(found for found, _ in self._given)])
+        captions = [chunk for _, given in self._given for chunk in given.chunks]
+        wanted = pc.index_in(pa.array(places), value_set=pa.array(there))
+        return pa.chunked_array(captions, pa.string()).take(wanted).combine_chunks()
 
     def count(self, reason: str) -> int:
         """How many rows ended for this reason."""

@@ -1,6 +1,6 @@
 """Wire rules into the graph: whole-pool outcomes, the ledgers, and the decision as a unit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from schemas.layout import (
     shard_name,
 )
 from transforms.decide.ledger import write_decision, write_ledger
-from transforms.decide.screen import Step, gather, screen
+from transforms.decide.rule import FinderRule, as_found
+from transforms.decide.screen import Step, gather, screen, vectors_of
 from transforms.shards.commit import Draft, committed
 from transforms.shards.tables import joined
 from transforms.shards.work import at_work
@@ -30,7 +31,8 @@ Gathered = tuple[pa.RecordBatch, float]  # a shard's columns, and the seconds th
 class Settle(beam.PTransform):
     """Settle a whole-pool rule once; shards go on when its outcome is committed.
 
-    What crosses the shuffle is an Arrow batch of a few small columns for each shard.
+    What crosses the shuffle is an Arrow batch of a few small columns for each shard; for what is
+    searched in parts, one for each shard and key.
     """
 
     run: Path
@@ -38,14 +40,21 @@ class Settle(beam.PTransform):
     step: Step
 
     def expand(self, input_or_inputs):
+        where = (self.run, self.step)
         columns = input_or_inputs | "gather" >> beam.FlatMap(
             gather_columns, self.run, self.before, self.step
         )
-        settled = (
-            input_or_inputs.pipeline
-            | beam.Create([None])
-            | "settle" >> beam.Map(settle, self.run, self.step, AsIter(columns))
-        )
+        if isinstance(self.step.rule, FinderRule):
+            found = (
+                columns
+                | "scatter" >> beam.FlatMap(scatter, self.step.rule)
+                | beam.GroupByKey()
+                | "find" >> beam.Map(find, *where)
+            )
+            settling = beam.Map(settle_found, *where, AsIter(found))
+        else:
+            settling = beam.Map(settle, *where, AsIter(columns))
+        settled = input_or_inputs.pipeline | beam.Create([None]) | "settle" >> settling
         return input_or_inputs | "wait" >> beam.Map(_after, AsSingleton(settled)) | beam.Reshuffle()
 
 
@@ -73,22 +82,61 @@ def gather_columns(shard: int, run: Path, before: Sequence[Step], step: Step) ->
     if committed(outcome_manifest(step.outcome)) is None:
         with at_work(run, step.outcome.parent.name, shard_name(shard)) as work:
             table = gather(Layout(run).pool, shard, before, step)
-        batch = table.combine_chunks().to_batches()[0] if table.num_rows else _empty_batch(table)
-        yield batch, work.seconds
+        yield _as_batch(table), work.seconds
 
 
 def settle(_: None, run: Path, step: Step, gathered: Iterable[Gathered]) -> bool:
     """Commit the outcome of a whole-pool rule, from the columns of all shards."""
+
+    def outcome(tables: Sequence[pa.Table]) -> pa.Table:
+        return step.rule.settle_with(joined(tables), vectors_of(step))
+
+    return _commit_outcome(run, step, gathered, outcome)
+
+
+def scatter(gathered: Gathered, rule: FinderRule) -> Iterable[tuple[str, Gathered]]:
+    """A shard's columns in packed batches by key; its seconds go with the first."""
+    batch, seconds = gathered
+    for key, part in rule.scatter(pa.Table.from_batches([batch])):
+        yield key, (_as_batch(part), seconds)
+        seconds = 0.0
+
+
+def find(together: tuple[str, Iterable[Gathered]], run: Path, step: Step) -> Gathered:
+    """What is found among the rows that share a key."""
+    assert step.outcome is not None
+    key, gathered = together
+    assert isinstance(step.rule, FinderRule)
+    with at_work(run, step.outcome.parent.name, key) as work:
+        batches, seconds = zip(*gathered, strict=True)
+        found = as_found([step.rule.find(pa.Table.from_batches(batches))])
+    return _as_batch(found), sum(seconds) + work.seconds
+
+
+def settle_found(_: None, run: Path, step: Step, found: Iterable[Gathered]) -> bool:
+    """Commit the images that a finder found under all keys."""
+
+    def outcome(tables: Sequence[pa.Table]) -> pa.Table:
+        return as_found(table["image"].to_numpy() for table in tables)
+
+    return _commit_outcome(run, step, found, outcome)
+
+
+def _commit_outcome(
+    run: Path,
+    step: Step,
+    gathered: Iterable[Gathered],
+    outcome: Callable[[Sequence[pa.Table]], pa.Table],
+) -> bool:
     assert step.outcome is not None
     manifest = outcome_manifest(step.outcome)
     if committed(manifest) is None:
         with at_work(run, step.outcome.parent.name, "outcome") as work, Draft(manifest) as draft:
-            batches, seconds = zip(*gathered, strict=True)
-            tables = [pa.Table.from_batches([batch]) for batch in batches]
-            outcome = step.rule.settle(joined(tables))
-            pq.write_table(outcome, draft.path(OUTCOME_FILE))
-            draft.facts["rows"] = outcome.num_rows
-            draft.facts["seconds"] = work.seconds + sum(seconds)
+            parts = list(gathered)
+            settled = outcome([pa.Table.from_batches([batch]) for batch, _ in parts])
+            pq.write_table(settled, draft.path(OUTCOME_FILE))
+            draft.facts["rows"] = settled.num_rows
+            draft.facts["seconds"] = work.seconds + sum(seconds for _, seconds in parts)
     return True
 
 
@@ -118,5 +166,7 @@ def _after(shard: int, _settled: bool) -> int:
     return shard
 
 
-def _empty_batch(table: pa.Table) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([], schema=table.schema)
+def _as_batch(table: pa.Table) -> pa.RecordBatch:
+    if not table.num_rows:
+        return pa.RecordBatch.from_pylist([], schema=table.schema)
+    return table.combine_chunks().to_batches()[0]

@@ -4,14 +4,17 @@ Every function takes the part and what it was set to, writes the part's files, a
 many images it looked at.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from PIL.Image import Image
 
 from schemas.errors import RunFailedError
+from transforms.dedupe.captions import caption_hashes
+from transforms.dedupe.hashes import image_hashes, pdq_hashes
 from transforms.measure.concepts import match_concepts
 from transforms.measure.head import apply_head, load_head
 from transforms.measure.image import IMAGE_SCHEMA, image_facts
@@ -56,6 +59,32 @@ def measure_part_image(part: Part, detector: str | None) -> int:
             raise RunFailedError(f"The text detector {detector} failed: {err}.") from err
     part.write(pa.Table.from_pylist([facts[key] for key in keys], schema=IMAGE_SCHEMA))
     return len(facts)
+
+
+def measure_part_image_hash(part: Part) -> int:
+    """Columns of IMAGE_HASH_SCHEMA."""
+    return _measure_pictures(part, image_hashes)
+
+
+def measure_part_pdq(part: Part) -> int:
+    """Columns of PDQ_SCHEMA."""
+    return _measure_pictures(part, pdq_hashes)
+
+
+def measure_part_caption_hash(part: Part) -> int:
+    """Columns of CAPTION_HASH_SCHEMA."""
+    rows = part.rows
+    part.write(caption_hashes(rows["url"].to_pylist(), rows["caption"].to_pylist()))
+    return 0
+
+
+def _measure_pictures(part: Part, measure: Callable[[Iterable[Image]], pa.Table]) -> int:
+    """Write what is found of each distinct picture for each row that has it."""
+    keys = part.rows["key"].dictionary_encode().combine_chunks()
+    with PoolImages(part.pool, part.shard) as images:
+        found = measure(images.picture(key) for key in keys.dictionary.to_pylist())
+    part.write(found.take(keys.indices))
+    return found.num_rows
 
 
 def measure_part_concepts(part: Part, policy: ConceptsPolicy) -> int:

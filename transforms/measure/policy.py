@@ -20,6 +20,18 @@ class ImagePolicy(BaseModel, extra="forbid", frozen=True):
     )
 
 
+class ImageHashPolicy(BaseModel, extra="forbid", frozen=True):
+    """What equal and similar pictures are told by: `pixels`, a sha256, and `phash`, 64 bits."""
+
+
+class PdqPolicy(BaseModel, extra="forbid", frozen=True):
+    """Column `hash`: ThreatExchange's perceptual hash PDQ, 256 bits."""
+
+
+class CaptionHashPolicy(BaseModel, extra="forbid", frozen=True):
+    """What equal captions are told by, alone (`caption`) and with the URL (`url_and_caption`)."""
+
+
 class HeadPolicy(BaseModel, extra="forbid", frozen=True):
     """A linear head on the image embeddings of a CLIP model, as LAION's aesthetic model is."""
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.layout import Layout, shard_name
-from transforms.decide.screen import Step, screen
+from transforms.decide.screen import Step, rows_for
 from transforms.shards.commit import Draft
 from transforms.shards.measures import free_part, measure_parts, newcomers
 from transforms.shards.work import at_work
@@ -38,28 +38,35 @@ Measurer = Callable[[Part], int]  # returns the number of images it looked at
 
 @dataclass(eq=False)
 class Measure(beam.PTransform):
-    """Measure the rows that `before` keeps and that have not been measured yet; shards go on."""
+    """Measure the rows that `before` keeps, or those of the images that `about` found, and that
+    have not been measured yet; shards go on."""
 
     run: Path
     measure: Path
     before: Sequence[Step]
     measurer: Measurer
+    about: Step | None = None
 
     def expand(self, input_or_inputs):
         return input_or_inputs | beam.Map(
-            measure_shard, self.run, self.measure, self.before, self.measurer
+            measure_shard, self.run, self.measure, self.before, self.measurer, self.about
         )
 
 
 def measure_shard(
-    shard: int, run: Path, measure: Path, before: Sequence[Step], measurer: Measurer
+    shard: int,
+    run: Path,
+    measure: Path,
+    before: Sequence[Step],
+    measurer: Measurer,
+    about: Step | None = None,
 ) -> int:
     """Commit one more part of `measure`, if rows of the shard lack it. Returns the shard."""
     with at_work(run, measure.parent.name, shard_name(shard)) as work:
         pool = Layout(run).pool
         # The part before newcomers: a racing worker's commit between the two must win, not double.
         manifest, is_first = free_part(measure, shard), not measure_parts(measure, shard)
-        rows = newcomers(screen(pool, shard, before).kept_rows(), measure, shard)
+        rows = newcomers(rows_for(pool, shard, before, about), measure, shard)
         if rows.num_rows or is_first:
             began_s = time.perf_counter()
             with Draft(manifest) as draft:

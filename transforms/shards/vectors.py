@@ -1,5 +1,6 @@
 """Read the embeddings of a CLIP measure: fp16 files beside its parquet, in the same row order."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,12 @@ def read_vectors(measure: Path, shard: int, kind: Kind) -> tuple[pa.Array, F16]:
         return filled[0]
     uids = pa.concat_arrays([uids for uids, _ in filled])
     return uids, np.concatenate([vectors for _, vectors in filled])
+
+
+def read_all_vectors(measure: Path, kind: Kind) -> Iterator[tuple[pa.Array, F16]]:
+    """The same of every shard that was measured, one at a time, in the shards' order."""
+    shards = {int(path.stem.partition("-")[0]) for path in measure.glob("*-*.json")}
+    return (read_vectors(measure, shard, kind) for shard in sorted(shards))
 
 
 def _manifests(measure: Path, shard: int) -> list[Path]:

@@ -15,7 +15,9 @@ SAME = "ab" * 32
 
 def _step(run: Path) -> Step:
     outcome = run / "outcomes" / "exact_duplicate" / "f"
-    return Step(name="rules.0.exact_duplicate", rule=ExactDuplicateRule(), outcome=outcome)
+    return Step(
+        name="rules.0.exact_duplicate", rule=ExactDuplicateRule(keep="first"), outcome=outcome
+    )
 
 
 def _settle(run: Path, shards: Sequence[int]) -> None:

@@ -1,0 +1,70 @@
+"""Text duplicates: the same caption, whatever its case, spacing and punctuation."""
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from schemas.outcome import Reason
+from transforms.dedupe.duplicates import DuplicateRule, Kept, Nodes, first_of_equal
+from transforms.dedupe.equal import EqualFinder, codes_of
+
+DIGEST_BYTES = 16
+CAPTION_HASH_SCHEMA = pa.schema(
+    [
+        ("caption", pa.binary(DIGEST_BYTES)),  # of the normalised caption
+        ("url_and_caption", pa.binary(DIGEST_BYTES)),  # of the URL as it is, and that caption
+    ]
+)
+
+
+class TextDuplicateRule(DuplicateRule):
+    """Keep one of all rows whose captions are the same once normalised."""
+
+    reason: ClassVar[Reason] = Reason.TEXT_DUPLICATE
+    of: Literal["caption", "url_and_caption"] = Field(
+        default="caption", description="What is the same: the caption, or URL and caption."
+    )
+
+    @property
+    def same(self) -> tuple[str, ...]:
+        return (f"caption_hash.{self.of}",)
+
+    @property
+    def of_rows(self) -> bool:
+        return True
+
+    @property
+    def about(self) -> EqualFinder:
+        return EqualFinder(column=self.same[0], of_rows=True)
+
+    def keepers(self, gathered: pa.Table, nodes: Nodes) -> Kept:
+        codes = codes_of(gathered[self.same[0]])[nodes.standing]
+        return Kept(first_of_equal(codes, nodes.rank), None)
+
+    def told(self, value: float, keeper: str) -> str:
+        return f"same {self.of.replace('_', ' ')} as {keeper}"
+
+
+def normalised(caption: str) -> str:
+    """Compatibility forms folded (NFKC), case folded, punctuation and white space one space.
+
+    Letters with their marks, digits and symbols stay: a caption of emoji is still a caption."""
+    folded = unicodedata.normalize("NFKC", caption).casefold()
+    kept = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded)
+    return " ".join(kept.split()) or " ".join(folded.split())
+
+
+def caption_hashes(urls: Sequence[str], captions: Sequence[str]) -> pa.Table:
+    """CAPTION_HASH_SCHEMA of each row."""
+    texts = [normalised(caption) for caption in captions]
+    pairs = (f"{url}\0{text}" for url, text in zip(urls, texts, strict=True))
+    columns = [[_digest(text) for text in found] for found in (texts, pairs)]
+    return pa.table(dict(zip(CAPTION_HASH_SCHEMA.names, columns, strict=True)), CAPTION_HASH_SCHEMA)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()

@@ -1,0 +1,70 @@
+"""Spherical k-means over embeddings, and short forms of them that tell which are far apart."""
+
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+F16 = npt.NDArray[np.float16]
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+BLOCK = 1 << 14  # embeddings that are made float32 at a time
+AXES = 64  # of a short form
+
+
+class Clusters(NamedTuple):
+    """To which cluster each embedding belongs, and its short form."""
+
+    of: npt.NDArray[np.int32]  # (N,)
+    shorts: F32  # (N, AXES + 1)
+
+
+def spherical_kmeans(
+    vectors: F16, clusters: int, *, iterations: int, points: int, seed: int
+) -> F32:
+    """(clusters, D) centroids of norm 1, by faiss, from a sample of `points` a cluster.
+
+    Args: vectors: (N, D) of norm 1, N at least the number of clusters."""
+    size = min(len(vectors), clusters * points)
+    sample = np.sort(np.random.default_rng(seed).choice(len(vectors), size, replace=False))
+    kmeans = faiss.Kmeans(
+        vectors.shape[1],
+        clusters,
+        niter=iterations,
+        spherical=True,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=points,
+    )
+    kmeans.train(vectors[sample].astype(np.float32))
+    assert kmeans.centroids is not None
+    return kmeans.centroids
+
+
+def assigned(vectors: F16, centroids: F32) -> Clusters:
+    """The nearest centroid of each embedding by cosine, and its short form.
+
+    A short form has an embedding's coordinates along the axes in which centroids differ most, and
+    the length of what these leave out. So the dot product of two is never under the cosine."""
+    axes = _principal_axes(centroids)
+    both = np.concatenate([centroids, axes]).T.copy()
+    of = np.empty(len(vectors), np.int32)
+    shorts = np.empty((len(vectors), len(axes) + 1), np.float32)
+    for begin in range(0, len(vectors), BLOCK):
+        found = vectors[begin : begin + BLOCK].astype(np.float32)
+        dots = found @ both
+        of[begin : begin + BLOCK] = dots[:, : len(centroids)].argmax(axis=1)
+        short = shorts[begin : begin + BLOCK]
+        short[:, :-1] = dots[:, len(centroids) :]
+        left_out = np.einsum("nd,nd->n", found, found) - np.einsum(
+            "nd,nd->n", short[:, :-1], short[:, :-1]
+        )
+        short[:, -1] = np.sqrt(left_out.clip(0))
+    return Clusters(of, shorts)
+
+
+def _principal_axes(centroids: F32) -> F32:
+    """(A, D), orthonormal, A at most AXES."""
+    _, directions = np.linalg.eigh(centroids.T.astype(np.float64) @ centroids)
+    return np.ascontiguousarray(directions[:, ::-1][:, :AXES].T, np.float32)

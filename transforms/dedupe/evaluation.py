@@ -1,0 +1,114 @@
+"""Decontamination: drop whatever matches an image of an evaluation set."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, PrivateAttr, StrictInt
+
+from schemas.errors import RunFailedError
+from schemas.fingerprint import Json
+from schemas.outcome import Reason, Stage
+from transforms.decide.rule import I64, Rule, Verdict
+from transforms.dedupe.hash_list import digest_of, read_hashes
+from transforms.dedupe.near import nearest
+from transforms.dedupe.near_duplicate import DEFAULT_LIMIT, HASHED, MOST_LIMIT
+
+PHASH, PIXELS = HASHED["phash"][0], "image_hash.pixels"
+
+
+class EvaluationRule(Rule):
+    """Drop an image that has the bytes or the pixels of an evaluation image, or looks like one."""
+
+    stage = Stage.DEDUPE
+    against: tuple[Path, ...] = Field(
+        ..., min_length=1, description="Folders or tars of evaluation images, or lists of hashes."
+    )
+    within_bits: StrictInt = Field(
+        default=DEFAULT_LIMIT["phash"],
+        ge=0,
+        le=MOST_LIMIT["phash"],
+        description="How many bits of pHash may differ.",
+    )
+    _digests: tuple[Json, ...] | None = PrivateAttr(default=None)  # what a pinned rule reads
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ("sha256",)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return (PHASH, PIXELS)
+
+    @property
+    def whole_pool(self) -> bool:
+        """Its outcome is the hashes of the evaluation images: they are read once for all."""
+        return True
+
+    def identity(self) -> Json:
+        return {"against": self._found(), "within_bits": self.within_bits}
+
+    def pinned(self) -> Self:
+        rule = self.model_copy()
+        rule._digests = self._digests or self._found()
+        return rule
+
+    def check(self) -> None:
+        for path in self.against:
+            read_hashes(path)
+
+    def settle(self, gathered: pa.Table) -> pa.Table:
+        """HASH_LIST_SCHEMA of all evaluation images."""
+        if self._digests not in (None, self._found()):
+            raise RunFailedError(
+                "An evaluation set of the rule decontaminate was edited while the run went on:"
+                " run again."
+            )
+        return pa.concat_tables([read_hashes(path) for path in self.against])
+
+    def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
+        assert outcome is not None
+        places, bits, ways = matches(rows, outcome, self.within_bits)
+        names = outcome["name"]
+
+        def told(i: int) -> str:
+            if places[i] < 0:  # as `not` asks
+                return "like no evaluation image"
+            name = names[int(places[i])].as_py()
+            if ways[i] == "bits":
+                return f"{bits[i]} bits from {name}; limit {self.within_bits}"
+            return f"same {ways[i]} as {name}"
+
+        return [
+            Verdict(
+                reason=Reason.EVALUATION_IMAGE,
+                dropped=places >= 0,
+                detail=told,
+                value=np.where(places >= 0, bits, np.nan),
+                limit=self.within_bits,
+            )
+        ]
+
+    def _found(self) -> tuple[Json, ...]:
+        return tuple(digest_of(path) for path in self.against)
+
+
+def matches(rows: pa.Table, hashes: pa.Table, within_bits: int) -> tuple[I64, I64, np.ndarray]:
+    """(rows,) three times: the evaluation image that each matches, or -1; in how many bits of
+    pHash it differs; and by what it was found: bytes, pixels or bits. The surest way counts."""
+    known = np.flatnonzero(hashes["phash"].is_valid().to_numpy())
+    base = hashes["phash"].drop_null().to_numpy()
+    places, bits = nearest(rows[PHASH].to_numpy(), base, within_bits)
+    found = places >= 0
+    places[found] = known[places[found]]
+    ways = np.full(rows.num_rows, "bits", object)
+    for way, ours, theirs in (("pixels", PIXELS, "pixels"), ("bytes", "sha256", "sha256")):
+        column = rows[ours].combine_chunks()
+        same = pc.index_in(column, hashes[theirs].combine_chunks(), skip_nulls=True)
+        equal = same.is_valid().to_numpy(zero_copy_only=False)
+        places[equal], bits[equal], ways[equal] = same.drop_null().to_numpy(), 0, way
+    return places, bits, ways

@@ -1,0 +1,212 @@
+"""Evaluation sets as hashes: from folders and tars of images, or from lists made before.
+
+A list is a table with a column `sha256` (64 hex digits, of the file's bytes), `phash` (16 hex
+digits, or a whole number), or both, and maybe `pixels` (hex, or 32 bytes) and `name`. A `.txt` has
+a hash a line, of either kind, and maybe a name after it.
+"""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from PIL import Image, ImageOps
+
+from schemas.errors import BadInputError
+from schemas.fingerprint import Json, file_sha256
+from transforms.dedupe.hashes import image_hashes
+from transforms.shards.commit import write_atomically
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+LIST_ENDINGS = (".parquet", ".csv", ".txt")
+TAR_ENDING = ".tar"
+# What Pillow's decoders raise on malformed bytes: it has no base class for them.
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    Image.DecompressionBombError,
+)
+
+HASH_LIST_SCHEMA = pa.schema(
+    [
+        ("name", pa.string()),  # of the evaluation image, as the ledger gives it
+        ("sha256", pa.string()),  # of its file, in hex; null if not known
+        ("pixels", pa.binary(32)),  # as `image_hash.pixels`; null if not known or not decoded
+        ("phash", pa.uint64()),  # likewise
+    ]
+)
+
+
+class File(NamedTuple):
+    """An image of an evaluation set, not read yet."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def read_hashes(path: Path) -> pa.Table:
+    """HASH_LIST_SCHEMA of all images of a folder or tar, or of a list.
+
+    Raises: BadInputError: it cannot be read, or has no image or hash in it."""
+    try:
+        table = _read_list(path) if path.suffix in LIST_ENDINGS else _hashed(images_of(path))
+    except (OSError, tarfile.TarError, pa.ArrowException, ValueError, LookupError) as err:
+        why = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
+        raise BadInputError(
+            f"The evaluation set {path} cannot be read: {' '.join(why.split()).rstrip('.')}."
+        ) from err
+    if not table.num_rows:
+        raise BadInputError(f"The evaluation set {path} has no image or hash in it.")
+    return table
+
+
+def write_hashes(source: Path, out: Path) -> int:
+    """Make a list of a folder or tar, whole or not at all; gives the number of its images.
+
+    Raises: BadInputError: the source cannot be read, or `out` is no .parquet file."""
+    if out.suffix != ".parquet":
+        raise BadInputError(f"{out}: a list of hashes is a .parquet file.")
+    table = read_hashes(source)
+    content = io.BytesIO()
+    pq.write_table(table, content)
+    write_atomically(out, content.getvalue())
+    return table.num_rows
+
+
+def digest_of(path: Path) -> Json:
+    """What makes two evaluation sets the same: the bytes and names of their files.
+
+    Raises: BadInputError: they cannot be read."""
+    try:
+        if not path.is_dir():
+            return [path.suffix, file_sha256(path)]
+        return [[name, hashlib.sha256(read()).hexdigest()] for name, read in _in_folder(path)]
+    except OSError as err:
+        why = err.strerror or str(err)
+        raise BadInputError(f"The evaluation set {path} cannot be read: {why}.") from err
+
+
+def images_of(path: Path) -> Iterator[File]:
+    """The images of a folder, with all below it, or of a tar, in the order of their names."""
+    return _in_folder(path) if path.is_dir() else _in_tar(path)
+
+
+def _in_folder(folder: Path) -> Iterator[File]:
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_ENDINGS)
+    for file in sorted(file for file in files if file.is_file()):
+        yield File(file.relative_to(folder).as_posix(), file.read_bytes)
+
+
+def _in_tar(path: Path) -> Iterator[File]:
+    with tarfile.open(path) as tar:
+        members = (member for member in tar if member.isfile())
+        images = [m for m in members if m.name.lower().endswith(IMAGE_ENDINGS)]
+        for member in sorted(images, key=lambda member: member.name):
+            yield File(member.name, lambda member=member: _bytes_of(tar, member))
+
+
+def _bytes_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    assert file is not None
+    return file.read()
+
+
+def _hashed(files: Iterable[File]) -> pa.Table:
+    """One that cannot be decoded is still known by its bytes."""
+    lines = [_line(file) for file in files]
+    return pa.Table.from_pylist(lines, schema=HASH_LIST_SCHEMA)
+
+
+def _line(file: File) -> dict[str, Any]:
+    data = file.read()
+    line = {"name": file.name, "sha256": hashlib.sha256(data).hexdigest()}
+    picture = _decoded(data)
+    return line if picture is None else line | image_hashes([picture]).to_pylist()[0]
+
+
+def _decoded(data: bytes) -> Image.Image | None:
+    """As the pool holds a picture: upright, RGB, transparent parts white."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.has_transparency_data:
+                shown = upright.convert("RGBA")
+                white = Image.new("RGBA", shown.size, "white")
+                return Image.alpha_composite(white, shown).convert("RGB")
+            return upright.convert("RGB")
+    except _UNREADABLE:
+        return None
+
+
+def _read_list(path: Path) -> pa.Table:
+    match path.suffix:
+        case ".parquet":
+            table = pq.read_table(path)
+        case ".csv":
+            as_text = dict.fromkeys(HASH_LIST_SCHEMA.names, pa.string())
+            table = pa_csv.read_csv(
+                path, convert_options=pa_csv.ConvertOptions(column_types=as_text)
+            )
+        case _:
+            table = pa.Table.from_pylist(
+                [_from_line(line) for line in path.read_text().splitlines() if line.strip()],
+                schema=_TEXTS,
+            )
+    if not {"sha256", "phash"} & {*table.column_names}:
+        raise ValueError("it has neither a column sha256 nor a column phash")
+    columns = [_column(table, name) for name in HASH_LIST_SCHEMA.names]
+    return pa.table(columns, schema=HASH_LIST_SCHEMA)
+
+
+_TEXTS = pa.schema([(name, pa.string()) for name in ("name", "sha256", "phash")])
+_DIGITS = {"sha256": 64, "pixels": 64, "phash": 16}
+
+
+def _from_line(line: str) -> dict[str, str]:
+    digits, _, name = line.strip().partition(" ")
+    kind = {64: "sha256", 16: "phash"}.get(len(digits))
+    if kind is None:
+        raise ValueError(f"{digits[:80]!r} is neither 64 nor 16 hex digits")
+    return {kind: digits, "name": name.strip()}
+
+
+def _column(table: pa.Table, name: str) -> pa.Array:
+    """A column of a list in its own type; of hashes without a name, their digits are it."""
+    kind = HASH_LIST_SCHEMA.field(name).type
+    if name not in table.column_names:
+        return _named(table) if name == "name" else pa.nulls(table.num_rows, kind)
+    values = table[name].combine_chunks()
+    if name == "name":
+        return pa.array(
+            [v or w for v, w in zip(values.to_pylist(), _named(table).to_pylist(), strict=True)]
+        )
+    if not pa.types.is_string(values.type):
+        return values.cast(kind)
+    hexes = [value and _checked(value.lower(), _DIGITS[name]) for value in values.to_pylist()]
+    if name == "sha256":
+        return pa.array(hexes, kind)
+    if name == "phash":
+        return pa.array([value and int(value, 16) for value in hexes], kind)
+    return pa.array([value and bytes.fromhex(value) for value in hexes], kind)
+
+
+def _named(table: pa.Table) -> pa.Array:
+    """(rows,): what stands for a name, the digits of a hash."""
+    column = "sha256" if "sha256" in table.column_names else "phash"
+    return table[column].combine_chunks().cast(pa.string())
+
+
+def _checked(value: str, digits: int) -> str:
+    if len(value) != digits or set(value) - set("0123456789abcdef"):
+        raise ValueError(f"{value[:80]!r} is not {digits} hex digits")
+    return value

@@ -1,0 +1,168 @@
+"""Semantic duplicates: SemDeDup over the CLIP embeddings, with a guard.
+
+Embeddings are clustered by spherical k-means; within a cluster, images are gone through in the
+order in which they are to be kept, and one goes where its cosine to one that is KEPT is over
+1 - eps. SemDeDup as published (Abbas et al. 2023) goes farthest from the centroid first and
+compares with all earlier images, dropped ones too, so that a chain can drop what is like nothing
+that is kept; this variant drops a part of what that one would in the same order.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field, StrictFloat, StrictInt
+
+from schemas.errors import RunFailedError
+from schemas.outcome import Reason
+from transforms.decide.rule import I64, Vectors
+from transforms.dedupe.clusters import F16, F32, assigned, spherical_kmeans
+from transforms.dedupe.duplicates import DuplicateRule, Kept, lines_of
+from transforms.shards.measures import places_of
+
+COMPARED = 256  # images that are compared with those kept at a time
+ROUNDING = 1e-5  # short forms may fall short of a cosine by as much
+FEW = 8  # one in so many: where more are to be looked at in full, all are
+
+
+class SemanticDuplicateRule(DuplicateRule):
+    """Keep one of all images that mean the same to a CLIP model.
+
+    `keep: clip_score` goes by the score of the model whose embeddings are compared."""
+
+    reason: ClassVar[Reason] = Reason.SEMANTIC_DUPLICATE
+    model: str = Field(default="pocket", description="A name under `clip`.")
+    eps: StrictFloat = Field(
+        ..., gt=0, lt=1, description="Images of a cosine over 1 - eps are duplicates."
+    )
+    clusters: StrictInt | None = Field(
+        default=None, ge=1, description="Of k-means; default: the root of the number of images."
+    )
+    iterations: StrictInt = Field(default=20, ge=1, description="Of k-means.")
+    points_per_cluster: StrictInt = Field(
+        default=256, ge=1, description="Images a cluster that k-means is trained on."
+    )
+    seed: StrictInt = Field(default=0, ge=0, description="Of the sample, and of k-means.")
+
+    @property
+    def same(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def score(self) -> tuple[str, ...]:
+        return (self._measure + ".score",) if self.keep == "clip_score" else ()
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return (self._measure + ".score",)
+
+    @property
+    def limit(self) -> float:
+        return 1 - self.eps
+
+    @property
+    def _measure(self) -> str:
+        return f"clip-{self.model}"
+
+    def settle_with(self, gathered: pa.Table, vectors: Vectors) -> pa.Table:
+        nodes = self.nodes(gathered)
+        uids = gathered["uid"].take(pa.array(nodes.standing))
+        embedded = embeddings_of(uids, vectors(self._measure))
+        return lines_of(gathered, nodes, self.kept_of(embedded, nodes.rank))
+
+    def kept_of(self, vectors: F16, rank: I64) -> Kept:
+        """What is kept instead of each image, and its cosine.
+
+        Args: vectors: (N, D) of norm 1; rank: (N,), 0 is kept before all others."""
+        keeper, cosines = np.arange(len(vectors)), np.ones(len(vectors))
+        if not len(vectors):
+            return Kept(keeper, cosines)
+        count = min(len(vectors), self.clusters or round(math.sqrt(len(vectors))))
+        centroids = spherical_kmeans(
+            vectors,
+            count,
+            iterations=self.iterations,
+            points=self.points_per_cluster,
+            seed=self.seed,
+        )
+        clusters = assigned(vectors, centroids)
+        order = np.lexsort((rank, clusters.of))
+        bounds = np.searchsorted(clusters.of[order], np.arange(count + 1))
+        for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            members = order[begin:end]
+            found = within_cluster(vectors[members], clusters.shorts[members], self.limit)
+            keeper[members], cosines[members] = members[found.keeper], found.value
+        return Kept(keeper, cosines)
+
+    def told(self, value: float, keeper: str) -> str:
+        return f"cosine {value:.4f} to {keeper}; limit {self.limit:.4f}"
+
+
+def embeddings_of(uids: pa.ChunkedArray, vectors: Iterator[tuple[pa.Array, F16]]) -> F16:
+    """(N, D): the embedding of each uid, gathered from shard after shard.
+
+    Raises: RunFailedError: one has none."""
+    found: F16 | None = None
+    missing = np.ones(len(uids), np.bool_)
+    for there, values in vectors:
+        places = places_of(there, uids)
+        here = places.is_valid().to_numpy(zero_copy_only=False)
+        if not here.any():
+            continue
+        if found is None:
+            found = np.empty((len(uids), values.shape[1]), np.float16)
+        at = places.drop_null().to_numpy()
+        found[at], missing[at] = values[here], False
+    if missing.any():
+        raise RunFailedError(f"{missing.sum()} images have no embedding: run the recipe again.")
+    return np.zeros((0, 1), np.float16) if found is None else found
+
+
+def within_cluster(vectors: F16, shorts: F32, least: float) -> Kept:
+    """Go through a cluster in its order: one that is within reach of a kept one is dropped for
+    the first of these.
+
+    Args: vectors: (n, D) of norm 1; shorts: (n, A), whose dot products are never under the
+        cosines; least: the cosine over which two are duplicates."""
+    keeper, found = np.arange(len(vectors)), np.ones(len(vectors))
+    kept = np.zeros(0, np.int64)
+    for begin in range(0, len(vectors), COMPARED):
+        block = np.arange(begin, min(begin + COMPARED, len(vectors)))
+        cosines = cosines_over(vectors, shorts, block, kept, least)
+        near = cosines > least
+        drops = near.any(axis=1)
+        first = near.argmax(axis=1)[drops] if len(kept) else []
+        keeper[block[drops]], found[block[drops]] = kept[first], cosines[drops, first]
+        rest = block[~drops]
+        _settle_among(rest, cosines_over(vectors, shorts, rest, rest, least), least, keeper, found)
+        kept = np.concatenate([kept, rest[keeper[rest] == rest]])
+    return Kept(keeper, found)
+
+
+def cosines_over(vectors: F16, shorts: F32, ones: I64, others: I64, least: float) -> F32:
+    """(ones, others): their cosines, but -1 where short forms tell that they are not over `least`.
+
+    Where many are to be looked at in full, all are at once: that is sooner done."""
+    possible = shorts[ones] @ shorts[others].T > least - ROUNDING
+    cosines = np.full(possible.shape, -1, np.float32)
+    left, right = np.nonzero(possible)
+    if len(left) * FEW > possible.size:
+        return vectors[ones].astype(np.float32) @ vectors[others].astype(np.float32).T
+    pairs = (vectors[chosen].astype(np.float32) for chosen in (ones[left], others[right]))
+    cosines[left, right] = np.einsum("nd,nd->n", *pairs)
+    return cosines
+
+
+def _settle_among(
+    members: I64, cosines: F32, least: float, keeper: I64, found: npt.NDArray[np.float64]
+) -> None:
+    """Drop, in their order, those that are near an earlier one that stays."""
+    near = np.tril(cosines > least, -1)
+    for one in np.flatnonzero(near.any(axis=1)).tolist():
+        staying = near[one] & (keeper[members] == members)
+        if staying.any():
+            first = int(staying.argmax())
+            keeper[members[one]], found[members[one]] = members[first], cosines[one, first]
