@@ -22,7 +22,6 @@ from schemas.layout import TEXTS_FILE, decision_manifest
 from transforms.decide.ledger import read_ledger
 from transforms.search.nearest import (
     I64,
-    among,
     cut_by_shard,
     embedded,
     image_blocks,
@@ -32,6 +31,7 @@ from transforms.search.nearest import (
 )
 from transforms.shards.commit import committed
 from transforms.shards.measures import read_measure
+from transforms.shards.ordered import among
 from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
 
@@ -129,8 +129,9 @@ def _corpus(job: Job, measure: Path, everything: bool) -> _Corpus:
     decision = decision_manifest(job.decision)
     texts = kept = None
     if committed(decision) is not None:
-        columns = ["uid", "row", "image", "shard"]
+        columns = ["uid", "row", "image", "shard", "given_by"]
         texts = read_committed(decision, TEXTS_FILE, columns=columns).sort_by("shard")
+        texts = texts.filter(texts["given_by"].is_null())
         kept = np.sort(texts["row"].to_numpy())
     elif not everything:
         raise BadInputError(

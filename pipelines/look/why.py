@@ -115,8 +115,15 @@ def _measures(job: Job, shard: int, uid: str) -> Explanation:
     for name in job.measure_names():
         table = read_measure(job.measure(name), shard)
         for found in _only(table, "uid", uid):
-            values[name] = {key: value for key, value in found.items() if key != "uid"}
+            values[name] = {key: _shown(key, found[key]) for key in found if key != "uid"}
     return values
+
+
+def _shown(column: str, value: Any) -> Any:
+    """Hashes as hex digits, as other tools write them."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return f"{value:016x}" if column == "phash" and value is not None else value
 
 
 def _corpora(job: Job, row: dict[str, Any]) -> Explanation:

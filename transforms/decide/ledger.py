@@ -18,6 +18,7 @@ from transforms.decide.screened import Screened
 from transforms.decide.selection import as_selection
 from transforms.decide.uids import halves
 from transforms.shards.commit import Draft
+from transforms.shards.ordered import among
 from transforms.shards.tables import read_committed
 
 COUNTED = ["stage", "reason"]  # null where kept; the funnel is counted from these
@@ -91,11 +92,11 @@ def surviving_texts(texts: pa.Table) -> pa.Table:
     kept = np.unique(images[~given])
     givers = texts["given_by"].filter(pa.array(given)).to_pylist()
     takers = dict(zip(givers, images[given].tolist(), strict=True))
-    for place in np.flatnonzero(given & ~np.isin(images, kept)).tolist():
+    for place in np.flatnonzero(given & ~among(images, kept)).tolist():
         images[place] = _last_taker(int(images[place]), takers)
     texts = texts.set_column(texts.column_names.index("image"), "image", pa.array(images))
     order = np.lexsort((texts["row"].to_numpy(), given, images))
-    return texts.take(order[np.isin(images[order], kept)])
+    return texts.take(order[among(images[order], kept)])
 
 
 def _last_taker(image: int, takers: Mapping[int, int]) -> int:

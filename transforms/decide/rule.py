@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.fingerprint import Json
 from schemas.outcome import Reason, Stage
+from transforms.shards.ordered import find_in
 
 Mask = npt.NDArray[np.bool_]
 F64 = npt.NDArray[np.float64]
@@ -135,9 +136,7 @@ def listed(rows: pa.Table, outcome: pa.Table, column: str) -> tuple[Mask, F64]:
     """(rows,) twice: whether an outcome lists a row, and its `column` of numbers, NaN where not.
 
     The outcome is sorted by row, and is searched, not scanned: each shard asks it anew."""
-    there, numbers = outcome["row"].to_numpy(), rows["row"].to_numpy()
-    if not len(there):
-        return np.zeros(len(numbers), np.bool_), np.full(len(numbers), np.nan)
-    places = np.minimum(np.searchsorted(there, numbers), len(there) - 1)
-    found = there[places] == numbers
-    return found, np.where(found, outcome[column].to_numpy()[places], np.nan)
+    found, places = find_in(rows["row"].to_numpy(), outcome["row"].to_numpy())
+    numbers = np.full(rows.num_rows, np.nan)
+    numbers[found] = outcome[column].to_numpy()[places[found]]
+    return found, numbers

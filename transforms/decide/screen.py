@@ -22,6 +22,7 @@ from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Mask, Rule, Vectors
 from transforms.decide.screened import Drop, Places, Screened
 from transforms.shards.measures import places_of, read_measure
+from transforms.shards.ordered import among
 from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
 from transforms.shards.vectors import read_all_vectors
@@ -69,7 +70,7 @@ def asked_rows(screened: Screened, found: pa.Table | None) -> Mask:
     """(rows,): which of those still kept a step looks at: of the images found, or else all."""
     if found is None:
         return screened.kept
-    return screened.kept & np.isin(screened.rows["image"].to_numpy(), found["image"].to_numpy())
+    return screened.kept & among(screened.rows["image"].to_numpy(), found["image"].to_numpy())
 
 
 def arrive(rows: pa.Table) -> Screened:

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_BITS = 24  # of a band: its table of buckets has 2**bits places
-# Nanoseconds on one core, as measured: to sort a hash into its bucket, to turn to a pair of
-# buckets, to take up a hash of the one, and to compare it with a hash of the other.
-SORT_NS, VISIT_NS, TAKE_NS, COMPARE_NS = 60.0, 30.0, 3.0, 1.0
+# Nanoseconds on one core, as measured: to sort a hash into its bucket, to pass an empty bucket by,
+# to turn to a pair of buckets, to take up a hash of one, and to compare it with one of the other.
+SORT_NS, PASS_NS, VISIT_NS, TAKE_NS, COMPARE_NS = 60.0, 2.0, 30.0, 3.0, 1.0
 WINDOW = 4  # hashes that are compared at a time
 
 
@@ -58,20 +58,20 @@ def _plans(count: int, width: int, limit: int) -> Iterator[tuple[Band, ...]]:
     """One for each number of bands, all as wide as is best for them within an even share."""
     for number in range(1, min(limit + 1, width) + 1):
         each, over = divmod(limit + 1 - number, number)
-        share = min(width // number, MOST_BITS)
-        yield tuple(
-            _best_band(place * (width // number), share, each + (place < over), count)
-            for place in range(number)
-        )
+        share = width // number
+        bits = {most: _best_bits(share, most, count) for most in (each, each + 1)}
+        differing = [each + 1] * over + [each] * (number - over)
+        yield tuple(Band(place * share, bits[most], most) for place, most in enumerate(differing))
 
 
-def _best_band(begin: int, share: int, differing: int, count: int) -> Band:
-    bits = min(range(1, share + 1), key=lambda bits: _band_cost_ns(bits, differing, count))
-    return Band(begin, bits, differing)
+def _best_bits(share: int, differing: int, count: int) -> int:
+    choices = range(1, min(share, MOST_BITS) + 1)
+    return min(choices, key=lambda bits: _band_cost_ns(bits, differing, count))
 
 
 def _band_cost_ns(bits: int, differing: int, count: int) -> float:
     masks = sum(math.comb(bits, ones) for ones in range(min(bits, differing) + 1))
     visits, in_bucket = masks * 2 ** (bits - 1), count / 2**bits
     a_row = TAKE_NS + COMPARE_NS * (in_bucket + WINDOW / 2)
-    return SORT_NS * count + visits * (VISIT_NS * min(1.0, in_bucket) + in_bucket * a_row)
+    a_visit = PASS_NS + VISIT_NS * min(1.0, in_bucket) + in_bucket * a_row
+    return SORT_NS * count + PASS_NS * 2**bits + visits * a_visit

@@ -3,10 +3,10 @@
 import hashlib
 import unicodedata
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.outcome import Reason
 from transforms.dedupe.duplicates import DuplicateRule, Kept, Nodes, first_of_equal
@@ -28,6 +28,12 @@ class TextDuplicateRule(DuplicateRule):
     of: Literal["caption", "url_and_caption"] = Field(
         default="caption", description="What is the same: the caption, or URL and caption."
     )
+
+    @model_validator(mode="after")
+    def _gives_nothing(self) -> Self:
+        if self.give_captions:
+            raise ValueError("`give_captions` is for images: these rows have the same caption")
+        return self
 
     @property
     def same(self) -> tuple[str, ...]:
@@ -52,10 +58,18 @@ class TextDuplicateRule(DuplicateRule):
 def normalised(caption: str) -> str:
     """Compatibility forms folded (NFKC), case folded, punctuation and white space one space.
 
-    Letters with their marks, digits and symbols stay: a caption of emoji is still a caption."""
+    Letters with their marks, digits and symbols stay: a caption of emoji is still a caption. What
+    only formats, such as soft hyphens, goes."""
     folded = unicodedata.normalize("NFKC", caption).casefold()
-    kept = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded)
+    kept = "".join(_kept(character) for character in folded)
     return " ".join(kept.split()) or " ".join(folded.split())
+
+
+def _kept(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cf":
+        return ""
+    return " " if category[0] in "PZC" else character
 
 
 def caption_hashes(urls: Sequence[str], captions: Sequence[str]) -> pa.Table:

@@ -11,12 +11,14 @@ F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 BLOCK = 1 << 14  # embeddings that are made float32 at a time
 AXES = 64  # of a short form
+ROUNDING = 1e-6  # of a squared length in float32: what is left out is never taken for less
 
 
 class Clusters(NamedTuple):
-    """To which cluster each embedding belongs, and its short form."""
+    """To which cluster each embedding belongs, and what two of them are compared by."""
 
     of: npt.NDArray[np.int32]  # (N,)
+    norms: F32  # (N,): near 1, for float16 rounds
     shorts: F32  # (N, AXES + 1)
 
 
@@ -43,25 +45,24 @@ def spherical_kmeans(
 
 
 def assigned(vectors: F16, centroids: F32) -> Clusters:
-    """The nearest centroid of each embedding by cosine, and its short form.
+    """The nearest centroid of each embedding by cosine, its exact norm, and its short form.
 
     A short form has an embedding's coordinates along the axes in which centroids differ most, and
     the length of what these leave out. So the dot product of two is never under the cosine."""
     axes = _principal_axes(centroids)
     both = np.concatenate([centroids, axes]).T.copy()
-    of = np.empty(len(vectors), np.int32)
+    of, norms = np.empty(len(vectors), np.int32), np.empty(len(vectors), np.float32)
     shorts = np.empty((len(vectors), len(axes) + 1), np.float32)
     for begin in range(0, len(vectors), BLOCK):
-        found = vectors[begin : begin + BLOCK].astype(np.float32)
+        block = slice(begin, begin + BLOCK)
+        found = vectors[block].astype(np.float32)
         dots = found @ both
-        of[begin : begin + BLOCK] = dots[:, : len(centroids)].argmax(axis=1)
-        short = shorts[begin : begin + BLOCK]
-        short[:, :-1] = dots[:, len(centroids) :]
-        left_out = np.einsum("nd,nd->n", found, found) - np.einsum(
-            "nd,nd->n", short[:, :-1], short[:, :-1]
-        )
-        short[:, -1] = np.sqrt(left_out.clip(0))
-    return Clusters(of, shorts)
+        of[block] = dots[:, : len(centroids)].argmax(axis=1)
+        norms[block] = np.linalg.norm(found, axis=1)
+        along = dots[:, len(centroids) :] / norms[block, None]
+        left_out = 1 - np.einsum("nd,nd->n", along, along)
+        shorts[block, :-1], shorts[block, -1] = along, np.sqrt(left_out.clip(0) + ROUNDING)
+    return Clusters(of, norms, shorts)
 
 
 def _principal_axes(centroids: F32) -> F32:

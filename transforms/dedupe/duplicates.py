@@ -8,8 +8,9 @@ import pyarrow as pa
 from pydantic import Field, StrictBool
 
 from schemas.outcome import Reason, Stage
-from transforms.decide.rule import F64, I64, Rule, Verdict
+from transforms.decide.rule import F64, I64, Rule, Verdict, listed
 from transforms.decide.uids import halves
+from transforms.shards.ordered import find_in
 
 Keep = Literal["clip_score", "resolution", "first"]
 SIDES = ("original_width", "original_height")
@@ -105,24 +106,19 @@ class DuplicateRule(Rule):
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         assert outcome is not None
-        there, numbers = outcome["row"].to_numpy(), rows["row"].to_numpy()
-        dropped = np.isin(numbers, there)
-        lines = np.searchsorted(there, numbers)  # where the row is dropped
-
-        def at(column: str, otherwise: float) -> npt.NDArray[Any]:
-            found = np.full(len(numbers), otherwise)
-            found[dropped] = outcome[column].to_numpy()[lines[dropped]]
-            return found
-
-        keepers, values = outcome["keeper_uid"], at("value", np.nan)
+        dropped, lines = find_in(rows["row"].to_numpy(), outcome["row"].to_numpy())
+        _, values = listed(rows, outcome, "value")
 
         def told(i: int) -> str:
             if not dropped[i]:  # as `not` asks
                 return "kept for all that are like it"
-            row = outcome["keeper_row"][int(lines[i])].as_py()
-            return self.told(values[i], f"row {row}, {keepers[int(lines[i])].as_py()}")
+            row, uid = (outcome[name][int(lines[i])] for name in ("keeper_row", "keeper_uid"))
+            return self.told(values[i], f"row {row}, {uid}")
 
-        given = at("keeper_image", -1).astype(np.int64) if self.give_captions else None
+        given = None
+        if self.give_captions:
+            given = np.full(rows.num_rows, -1)
+            given[dropped] = outcome["keeper_image"].to_numpy()[lines[dropped]]
         return [
             Verdict(
                 reason=self.reason,

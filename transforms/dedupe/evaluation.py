@@ -50,7 +50,7 @@ class EvaluationRule(Rule):
         return True
 
     def identity(self) -> Json:
-        return {"against": self._found(), "within_bits": self.within_bits}
+        return {"against": self._digests or self._found(), "within_bits": self.within_bits}
 
     def pinned(self) -> Self:
         rule = self.model_copy()
@@ -68,7 +68,10 @@ class EvaluationRule(Rule):
                 "An evaluation set of the rule decontaminate was edited while the run went on:"
                 " run again."
             )
-        return pa.concat_tables([read_hashes(path) for path in self.against])
+        sets = [(path, read_hashes(path)) for path in self.against]
+        if len(sets) > 1:  # which of them it is
+            sets = [(path, _named_by(path.name, hashes)) for path, hashes in sets]
+        return pa.concat_tables([hashes for _, hashes in sets])
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         assert outcome is not None
@@ -95,6 +98,11 @@ class EvaluationRule(Rule):
 
     def _found(self) -> tuple[Json, ...]:
         return tuple(digest_of(path) for path in self.against)
+
+
+def _named_by(name: str, hashes: pa.Table) -> pa.Table:
+    names = pc.binary_join_element_wise(name, hashes["name"], ": ")
+    return hashes.set_column(0, "name", names)
 
 
 def matches(rows: pa.Table, hashes: pa.Table, within_bits: int) -> tuple[I64, I64, np.ndarray]:

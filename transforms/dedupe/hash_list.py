@@ -4,12 +4,11 @@ A list is a table with a column `sha256` (64 hex digits, of the file's bytes), `
 digits, or a whole number), or both, and maybe `pixels` (hex, or 32 bytes) and `name`. A `.txt` has
 a hash a line, of either kind, and maybe a name after it.
 """
-# pyright: reportAttributeAccessIssue=false
-# pyarrow makes its compute functions when it is imported.
 
 import hashlib
 import io
 import tarfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,19 +22,10 @@ from schemas.errors import BadInputError
 from schemas.fingerprint import Json, file_sha256
 from transforms.dedupe.hashes import image_hashes
 from transforms.shards.commit import write_atomically
+from transforms.shards.pictures import DECODER_ERRORS, FORMATS, to_rgb
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 LIST_ENDINGS = (".parquet", ".csv", ".txt")
-TAR_ENDING = ".tar"
-# What Pillow's decoders raise on malformed bytes: it has no base class for them.
-_UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    Image.DecompressionBombError,
-)
 
 HASH_LIST_SCHEMA = pa.schema(
     [
@@ -58,16 +48,22 @@ def read_hashes(path: Path) -> pa.Table:
     """HASH_LIST_SCHEMA of all images of a folder or tar, or of a list.
 
     Raises: BadInputError: it cannot be read, or has no image or hash in it."""
+    if not path.exists():
+        raise BadInputError(f"The evaluation set {path} does not exist.")
+    is_list = path.suffix in LIST_ENDINGS and not path.is_dir()
     try:
-        table = _read_list(path) if path.suffix in LIST_ENDINGS else _hashed(images_of(path))
+        table = _read_list(path) if is_list else _hashed(images_of(path))
     except (OSError, tarfile.TarError, pa.ArrowException, ValueError, LookupError) as err:
-        why = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
-        raise BadInputError(
-            f"The evaluation set {path} cannot be read: {' '.join(why.split()).rstrip('.')}."
-        ) from err
-    if not table.num_rows:
+        raise BadInputError(f"The evaluation set {path} cannot be read: {_in_short(err)}.") from err
+    if all(table[name].null_count == table.num_rows for name in ("sha256", "phash")):
         raise BadInputError(f"The evaluation set {path} has no image or hash in it.")
     return table
+
+
+def _in_short(err: Exception) -> str:
+    """What went wrong, without what a library adds to it."""
+    why = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
+    return " ".join(why.split()).partition(". ")[0].rstrip(".")
 
 
 def write_hashes(source: Path, out: Path) -> int:
@@ -136,74 +132,77 @@ def _line(file: File) -> dict[str, Any]:
 
 def _decoded(data: bytes) -> Image.Image | None:
     """As the pool holds a picture: upright, RGB, transparent parts white."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.has_transparency_data:
-                shown = upright.convert("RGBA")
-                white = Image.new("RGBA", shown.size, "white")
-                return Image.alpha_composite(white, shown).convert("RGB")
-            return upright.convert("RGB")
-    except _UNREADABLE:
-        return None
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                image.load()
+                return to_rgb(ImageOps.exif_transpose(image))
+        except DECODER_ERRORS:
+            return None
 
 
 def _read_list(path: Path) -> pa.Table:
+    """HASH_LIST_SCHEMA of a list's lines."""
     match path.suffix:
         case ".parquet":
             table = pq.read_table(path)
         case ".csv":
-            as_text = dict.fromkeys(HASH_LIST_SCHEMA.names, pa.string())
-            table = pa_csv.read_csv(
-                path, convert_options=pa_csv.ConvertOptions(column_types=as_text)
-            )
+            table = _read_csv(path)
         case _:
-            table = pa.Table.from_pylist(
-                [_from_line(line) for line in path.read_text().splitlines() if line.strip()],
-                schema=_TEXTS,
-            )
+            lines = [line for line in path.read_text().splitlines() if line.strip()]
+            texts = pa.schema([(name, pa.string()) for name in ("name", "sha256", "phash")])
+            table = pa.Table.from_pylist([_from_line(line) for line in lines], schema=texts)
     if not {"sha256", "phash"} & {*table.column_names}:
         raise ValueError("it has neither a column sha256 nor a column phash")
-    columns = [_column(table, name) for name in HASH_LIST_SCHEMA.names]
-    return pa.table(columns, schema=HASH_LIST_SCHEMA)
+    hashes = [_hashes_of(table, HASH_LIST_SCHEMA.field(name)) for name in _DIGITS]
+    return pa.table([_names(table, hashes[0], hashes[-1]), *hashes], schema=HASH_LIST_SCHEMA)
 
 
-_TEXTS = pa.schema([(name, pa.string()) for name in ("name", "sha256", "phash")])
-_DIGITS = {"sha256": 64, "pixels": 64, "phash": 16}
+_DIGITS = {"sha256": 64, "pixels": 64, "phash": 16}  # in the schema's order
 
 
-def _from_line(line: str) -> dict[str, str]:
+def _read_csv(path: Path) -> pa.Table:
+    as_text = dict.fromkeys(HASH_LIST_SCHEMA.names, pa.string())
+    options = pa_csv.ConvertOptions(
+        column_types=as_text, null_values=[""], strings_can_be_null=True
+    )
+    return pa_csv.read_csv(path, convert_options=options)
+
+
+def _from_line(line: str) -> dict[str, str | None]:
     digits, _, name = line.strip().partition(" ")
     kind = {64: "sha256", 16: "phash"}.get(len(digits))
     if kind is None:
         raise ValueError(f"{digits[:80]!r} is neither 64 nor 16 hex digits")
-    return {kind: digits, "name": name.strip()}
+    return {kind: digits, "name": name.strip() or None}
 
 
-def _column(table: pa.Table, name: str) -> pa.Array:
-    """A column of a list in its own type; of hashes without a name, their digits are it."""
-    kind = HASH_LIST_SCHEMA.field(name).type
-    if name not in table.column_names:
-        return _named(table) if name == "name" else pa.nulls(table.num_rows, kind)
-    values = table[name].combine_chunks()
-    if name == "name":
-        return pa.array(
-            [v or w for v, w in zip(values.to_pylist(), _named(table).to_pylist(), strict=True)]
-        )
+def _hashes_of(table: pa.Table, field: pa.Field) -> pa.Array:
+    """A column of a list in its own type, from hex digits or as it is; null where there is none."""
+    if field.name not in table.column_names:
+        return pa.nulls(table.num_rows, field.type)
+    values = _plain(table[field.name])
     if not pa.types.is_string(values.type):
-        return values.cast(kind)
-    hexes = [value and _checked(value.lower(), _DIGITS[name]) for value in values.to_pylist()]
-    if name == "sha256":
-        return pa.array(hexes, kind)
-    if name == "phash":
-        return pa.array([value and int(value, 16) for value in hexes], kind)
-    return pa.array([value and bytes.fromhex(value) for value in hexes], kind)
+        return values.cast(field.type)
+    hexes = [value and _checked(value.lower(), _DIGITS[field.name]) for value in values.to_pylist()]
+    of_digits = {"sha256": str, "pixels": bytes.fromhex, "phash": lambda value: int(value, 16)}
+    return pa.array([value and of_digits[field.name](value) for value in hexes], field.type)
 
 
-def _named(table: pa.Table) -> pa.Array:
-    """(rows,): what stands for a name, the digits of a hash."""
-    column = "sha256" if "sha256" in table.column_names else "phash"
-    return table[column].combine_chunks().cast(pa.string())
+def _names(table: pa.Table, sha256: pa.Array, phash: pa.Array) -> pa.Array:
+    """(rows,): names as listed; where there is none, the digits of a hash."""
+    there = "name" in table.column_names
+    names = _plain(table["name"]).to_pylist() if there else [None] * table.num_rows
+    numbers = [number if number is None else f"{number:016x}" for number in phash.to_pylist()]
+    found = zip(names, sha256.to_pylist(), numbers, strict=True)
+    return pa.array([name or digits or number for name, digits, number in found], pa.string())
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    """The same with text as plain strings, however a file holds it."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    is_text = pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return column.cast(pa.string() if is_text else kind).combine_chunks()
 
 
 def _checked(value: str, digits: int) -> str:

@@ -25,7 +25,7 @@ I64 = npt.NDArray[np.int64]
 WORD_BITS = 64
 CHUNKS = 16  # of a band's buckets, for each thread
 ROOM = 1 << 16  # pairs that a chunk holds before they are taken from it
-MOST_HASHES = 1 << 32
+MOST_HASHES = 1 << 32  # a place among them has 32 bits
 
 
 class Pairs(NamedTuple):
@@ -62,6 +62,8 @@ def nearest(asked: Hashes, hashes: Hashes, limit: int) -> tuple[I64, I64]:
     """(A,) twice: for each hash asked for, the place of the nearest of others that differs in at
     most `limit` bits, or -1, and in how many it differs. Of equally near ones the first."""
     questions, words = as_words(asked), as_words(hashes)
+    if questions.shape[1] != words.shape[1]:
+        raise ValueError(f"hashes of {words.shape[1]} and {questions.shape[1]} words are not alike")
     places, bits = np.full(len(questions), -1), np.full(len(questions), limit + 1)
     if len(questions) and len(words):
         shape = (0,) * words.shape[1]
@@ -88,7 +90,11 @@ def as_words(hashes: Hashes) -> npt.NDArray[np.uint64]:
     Raises: ValueError: they have neither."""
     words = hashes[:, None] if hashes.ndim == 1 else hashes
     if words.ndim != 2 or words.shape[1] == 0 or words.dtype != np.uint64:
-        raise ValueError(f"hashes of uint64 wanted, (N,) or (N, W), not {hashes.dtype}")
+        raise ValueError(
+            f"hashes of uint64 wanted, (N,) or (N, W), not {hashes.dtype} of {hashes.shape}"
+        )
+    if len(words) >= MOST_HASHES:
+        raise ValueError(f"{len(words):,} hashes are too many to search at once")
     return np.ascontiguousarray(words)
 
 

@@ -1,4 +1,4 @@
-"""PDQ, the 256-bit perceptual hash of ThreatExchange: slower than pHash, and surer.
+"""PDQ, the 256-bit perceptual hash of ThreatExchange.
 
 Luma is smoothed by two passes of a box filter along each axis (Jarosz), 64 x 64 of its pixels are
 taken, and of their 16 x 16 lowest frequencies but the zeroth each bit says whether one is above

@@ -9,23 +9,22 @@ that is kept; this variant drops a part of what that one would in the same order
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field, StrictFloat, StrictInt
+from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from schemas.errors import RunFailedError
 from schemas.outcome import Reason
-from transforms.decide.rule import I64, Vectors
+from transforms.decide.rule import I64, Mask, Vectors
 from transforms.dedupe.clusters import F16, F32, assigned, spherical_kmeans
 from transforms.dedupe.duplicates import DuplicateRule, Kept, lines_of
 from transforms.shards.measures import places_of
 
 COMPARED = 256  # images that are compared with those kept at a time
 ROUNDING = 1e-5  # short forms may fall short of a cosine by as much
-FEW = 8  # one in so many: where more are to be looked at in full, all are
+FEW = 64  # one in so many: where more are to be looked at in full, all are
 
 
 class SemanticDuplicateRule(DuplicateRule):
@@ -45,7 +44,18 @@ class SemanticDuplicateRule(DuplicateRule):
     points_per_cluster: StrictInt = Field(
         default=256, ge=1, description="Images a cluster that k-means is trained on."
     )
-    seed: StrictInt = Field(default=0, ge=0, description="Of the sample, and of k-means.")
+    seed: StrictInt = Field(
+        default=0, ge=0, lt=1 << 31, description="Of the sample, and of k-means."
+    )
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if self.clip not in (None, self.model):
+            raise ValueError("`clip` is that of `model`: leave it out")
+        return self
+
+    def with_default_keep(self, model: str) -> Self:
+        return super().with_default_keep(self.model)
 
     @property
     def same(self) -> tuple[str, ...]:
@@ -53,7 +63,7 @@ class SemanticDuplicateRule(DuplicateRule):
 
     @property
     def score(self) -> tuple[str, ...]:
-        return (self._measure + ".score",) if self.keep == "clip_score" else ()
+        return self.measured if self.keep == "clip_score" else ()
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -93,7 +103,8 @@ class SemanticDuplicateRule(DuplicateRule):
         bounds = np.searchsorted(clusters.of[order], np.arange(count + 1))
         for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             members = order[begin:end]
-            found = within_cluster(vectors[members], clusters.shorts[members], self.limit)
+            exact = vectors[members].astype(np.float32) / clusters.norms[members, None]
+            found = within_cluster(exact, clusters.shorts[members], self.limit)
             keeper[members], cosines[members] = members[found.keeper], found.value
         return Kept(keeper, cosines)
 
@@ -121,48 +132,53 @@ def embeddings_of(uids: pa.ChunkedArray, vectors: Iterator[tuple[pa.Array, F16]]
     return np.zeros((0, 1), np.float16) if found is None else found
 
 
-def within_cluster(vectors: F16, shorts: F32, least: float) -> Kept:
+def within_cluster(vectors: F32, shorts: F32, least: float) -> Kept:
     """Go through a cluster in its order: one that is within reach of a kept one is dropped for
     the first of these.
 
     Args: vectors: (n, D) of norm 1; shorts: (n, A), whose dot products are never under the
         cosines; least: the cosine over which two are duplicates."""
-    keeper, found = np.arange(len(vectors)), np.ones(len(vectors))
-    kept = np.zeros(0, np.int64)
+    keeper, cosines = np.arange(len(vectors)), np.ones(len(vectors))
+    near, kept = _Near(vectors, shorts, least), np.zeros(0, np.int64)
     for begin in range(0, len(vectors), COMPARED):
         block = np.arange(begin, min(begin + COMPARED, len(vectors)))
-        cosines = cosines_over(vectors, shorts, block, kept, least)
-        near = cosines > least
-        drops = near.any(axis=1)
-        first = near.argmax(axis=1)[drops] if len(kept) else []
-        keeper[block[drops]], found[block[drops]] = kept[first], cosines[drops, first]
-        rest = block[~drops]
-        _settle_among(rest, cosines_over(vectors, shorts, rest, rest, least), least, keeper, found)
+        ones, others, found = near.pairs(block, kept)
+        dropped, firsts = np.unique(ones, return_index=True)
+        keeper[dropped], cosines[dropped] = others[firsts], found[firsts]
+        rest = np.setdiff1d(block, dropped, assume_unique=True)
+        for one, other, cosine in zip(*near.pairs(rest, rest), strict=True):
+            if other < one and keeper[one] == one and keeper[other] == other:
+                keeper[one], cosines[one] = other, cosine
         kept = np.concatenate([kept, rest[keeper[rest] == rest]])
-    return Kept(keeper, found)
+    return Kept(keeper, cosines)
 
 
-def cosines_over(vectors: F16, shorts: F32, ones: I64, others: I64, least: float) -> F32:
-    """(ones, others): their cosines, but -1 where short forms tell that they are not over `least`.
+class _Near:
+    """Which members of a cluster are near which.
 
-    Where many are to be looked at in full, all are at once: that is sooner done."""
-    possible = shorts[ones] @ shorts[others].T > least - ROUNDING
-    cosines = np.full(possible.shape, -1, np.float32)
-    left, right = np.nonzero(possible)
-    if len(left) * FEW > possible.size:
-        return vectors[ones].astype(np.float32) @ vectors[others].astype(np.float32).T
-    pairs = (vectors[chosen].astype(np.float32) for chosen in (ones[left], others[right]))
-    cosines[left, right] = np.einsum("nd,nd->n", *pairs)
-    return cosines
+    Short forms are compared first, as long as they rule out all but a few; from then on the
+    vectors themselves are, all at once."""
+
+    def __init__(self, vectors: F32, shorts: F32, least: float) -> None:
+        self._vectors, self._shorts, self._least = vectors, shorts, least
+        self._in_short = True
+
+    def pairs(self, ones: I64, others: I64) -> tuple[I64, I64, F32]:
+        """(P,) three times: of `ones`, of `others`, and the cosine, in the order of both."""
+        if self._in_short:
+            possible = self._shorts[ones] @ self._shorts[others].T > self._least - ROUNDING
+            if np.count_nonzero(possible) * FEW <= possible.size:
+                left, right = _places(possible, ones, others)
+                found = np.einsum("nd,nd->n", self._vectors[left], self._vectors[right])
+                near = found > self._least
+                return left[near], right[near], found[near]
+            self._in_short = False
+        cosines = self._vectors[ones] @ self._vectors[others].T
+        near = cosines > self._least
+        return *_places(near, ones, others), cosines[near]
 
 
-def _settle_among(
-    members: I64, cosines: F32, least: float, keeper: I64, found: npt.NDArray[np.float64]
-) -> None:
-    """Drop, in their order, those that are near an earlier one that stays."""
-    near = np.tril(cosines > least, -1)
-    for one in np.flatnonzero(near.any(axis=1)).tolist():
-        staying = near[one] & (keeper[members] == members)
-        if staying.any():
-            first = int(staying.argmax())
-            keeper[members[one]], found[members[one]] = members[first], cosines[one, first]
+def _places(mask: Mask, ones: I64, others: I64) -> tuple[I64, I64]:
+    """Where a mask (ones, others) holds."""
+    rows, columns = np.divmod(np.flatnonzero(mask), max(1, len(others)))
+    return ones[rows], others[columns]

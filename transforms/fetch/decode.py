@@ -7,13 +7,10 @@ with the same versions of Pillow and its libraries.
 import contextlib
 import hashlib
 import io
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from schemas.pair import Failure
@@ -21,28 +18,7 @@ from transforms.fetch.exif import ORIENTATION, read_exif, tags_as_json
 from transforms.fetch.policy import FetchPolicy
 from transforms.fetch.records import Decoded, Failed
 from transforms.fetch.resize import fit, resize
-
-# Photographs come in these. Pillow knows more, and some of them start programs (EPS) or are
-# drawings, icons and instruments' data; strangers' bytes get no such reach.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
-
-# What Pillow's decoders raise on malformed bytes: it has no base class for them.
-DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+from transforms.shards.pictures import DECODER_ERRORS, FORMATS, to_rgb
 
 _JPEG_MAX_SIDE_PX = 65_500
 
@@ -108,33 +84,13 @@ def _load(image: Image.Image, policy: FetchPolicy) -> tuple[Image.Image, tuple[i
     image.load()  # before EXIF is asked: TIFF turns itself upright here
     exif = read_exif(image, DECODER_ERRORS)
     turn = _UPRIGHT.get(exif.get(ORIENTATION, 1))
-    rgb = _to_rgb(image)
+    rgb = to_rgb(image)
     upright = rgb if turn is None else rgb.transpose(turn)
     if drafted is None:
         return upright, upright.size, tags_as_json(exif, DECODER_ERRORS)
     turned = exif.get(ORIENTATION, 1) in (5, 6, 7, 8)
     original_px = (whole_px[1], whole_px[0]) if turned else whole_px
     return upright, original_px, tags_as_json(exif, DECODER_ERRORS)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _to_8_bit(image).convert("RGB")
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        opaque = image.convert("LA") if image.mode == "La" else image
-        pixels = opaque.convert("RGBA")
-        white = Image.new("RGBA", pixels.size, "white")
-        return Image.alpha_composite(white, pixels).convert("RGB")
-    return image.convert("RGB")
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey levels of 16 or 32 bits as 8; white is the end of the scale that the values use."""
-    levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    highest = float(levels.max(initial=0))
-    scales = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0, highest)
-    white = next(scale for scale in scales if highest <= scale)
-    return Image.fromarray((levels / white * 255).clip(0, 255).round().astype(np.uint8))
 
 
 def _encode(image: Image.Image, quality: int) -> bytes:

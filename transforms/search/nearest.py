@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from schemas.errors import BadInputError
 from schemas.pair import Status
 from transforms.shards.measures import places_of, read_measure
+from transforms.shards.ordered import among
 from transforms.shards.pool import read_pool
 from transforms.shards.vectors import F16, read_vectors
 
@@ -96,14 +97,6 @@ def one_a_picture(rows: pa.Table, kept: I64 | None) -> pa.Table:
     _, firsts = np.unique(images[order], return_index=True)
     table = rows.take(pa.array(order[firsts]))
     return table.sort_by([("shard", "ascending"), ("row", "ascending")])
-
-
-def among(numbers: I64, ordered: I64) -> npt.NDArray[np.bool_]:
-    """Which of the numbers are among the ordered ones."""
-    if not len(ordered):
-        return np.zeros(len(numbers), bool)
-    places = np.searchsorted(ordered, numbers).clip(max=len(ordered) - 1)
-    return ordered[places] == numbers
 
 
 def mix(text: F32 | None, image: F32 | None, alpha: float) -> F32:
