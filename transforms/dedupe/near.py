@@ -4,21 +4,17 @@ Hashes are sorted into buckets by a band of their bits. Buckets whose numbers di
 many bits as the band allows are compared by popcount, a few hashes at a time so that a processor's
 vector instructions can do it. A pair that meets in several bands is given out in the first of them.
 """
-# pyright: reportCallIssue=false
-# numba's decorators have no types.
 
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
-from numba.extending import intrinsic
 
 from transforms.dedupe.bands import WINDOW, Band, plan_bands
+from transforms.dedupe.near_kernels import MASK, bucket_starts, compare_buckets, keyed, look_up
 
 Hashes = npt.NDArray[np.uint64]  # (N,) of 64 bits, or (N, W) of 64 * W
 I64 = npt.NDArray[np.int64]
@@ -69,7 +65,7 @@ def nearest(asked: Hashes, hashes: Hashes, limit: int) -> tuple[I64, I64]:
         shape = (0,) * words.shape[1]
         for band in plan_bands(len(words), words.shape[1] * WORD_BITS, limit):
             found = (questions.reshape(-1), band.begin, band.bits, *_sorted_by(words, band))
-            _look_up(*found, band.masks, shape, places, bits)
+            look_up(*found, band.masks, shape, places, bits)
     return places, bits
 
 
@@ -111,12 +107,11 @@ def _in_band(
     known = np.array([(b.begin, b.bits, b.differing) for b in earlier], np.int64).reshape(-1, 3)
 
     def search(state: I64) -> Pairs:
-        left, right, bits = (
-            np.empty(ROOM, np.uint32),
-            np.empty(ROOM, np.uint32),
-            np.empty(ROOM, np.uint8),
+        left, right = np.empty(ROOM, np.uint32), np.empty(ROOM, np.uint32)
+        bits = np.empty(ROOM, np.uint8)
+        size = compare_buckets(
+            ordered, starts, masks, known, limit, shape, state, left, right, bits
         )
-        size = _compare(ordered, starts, masks, known, limit, shape, state, left, right, bits)
         one, other = places[left[:size]].astype(np.int64), places[right[:size]].astype(np.int64)
         return Pairs(np.minimum(one, other), np.maximum(one, other), bits[:size])
 
@@ -143,136 +138,13 @@ def _sorted_by(
     after the last, and their places. Band and place are sorted as one number: numpy has vector
     instructions for that."""
     shape = (0,) * words.shape[1]
-    keyed = _keyed(words.reshape(-1), band.begin, band.bits, shape)
-    keyed.sort()
-    starts = _starts(keyed, band.bits)
-    places = keyed.astype(np.uint32)  # the lower half
+    keys = keyed(words.reshape(-1), band.begin, band.bits, shape)
+    keys.sort()
+    starts = bucket_starts(keys, band.bits)
+    places = keys.astype(np.uint32)  # the lower half
     ordered = np.zeros((len(words) + WINDOW, words.shape[1]), np.uint64)
     np.take(words, places, axis=0, out=ordered[: len(words)], mode="clip")
     return starts, ordered.reshape(-1), places
-
-
-# Where a chunk's search is: its buckets, the mask and bucket it has come to, how many hashes of the
-# other bucket it has done with, and how many of the bucket itself.
-FIRST, LAST, MASK, BUCKET, SKIPPED, ROW = range(6)
-ZERO, ONE = np.uint64(0), np.uint64(1)
-
-
-@intrinsic
-def popcount(typing_context, word):
-    """Number of ones among the bits of a uint64."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-@numba.njit(nogil=True, cache=True)
-def _apart(ones, a, others, b, shape):
-    """In how many bits two hashes differ, from arrays that have one after the other."""
-    width, bits = np.uint64(len(shape)), np.uint64(0)
-    for word in range(width):
-        bits += popcount(ones[np.uint64(a) * width + word] ^ others[np.uint64(b) * width + word])
-    return bits
-
-
-@numba.njit(nogil=True, cache=True)
-def _key(flat, row, begin, bits, shape):
-    """The band's bits of a hash, which may lie in two words."""
-    place = np.uint64(row) * np.uint64(len(shape)) + np.uint64(begin // 64)
-    shift = np.uint64(begin % 64)
-    key = flat[place] >> shift
-    if begin % 64 + bits > 64:
-        key |= flat[place + ONE] << (np.uint64(64) - shift)
-    return key & ((ONE << np.uint64(bits)) - ONE)
-
-
-@numba.njit(nogil=True, cache=True)
-def _keyed(flat, begin, bits, shape):
-    """The band's bits of each hash, above its place."""
-    out = np.empty(len(flat) // len(shape), np.uint64)
-    for row in range(len(out)):
-        out[row] = _key(flat, row, begin, bits, shape) << np.uint64(32) | np.uint64(row)
-    return out
-
-
-@numba.njit(nogil=True, cache=True)
-def _starts(keyed, bits):
-    """Where each bucket begins among sorted keys, and where the last one ends."""
-    starts = np.zeros((1 << bits) + 1, np.uint32)
-    for row in range(len(keyed)):
-        starts[(keyed[row] >> np.uint64(32)) + ONE] += np.uint32(1)
-    for bucket in range(1, len(starts)):
-        starts[bucket] += starts[bucket - 1]
-    return starts
-
-
-@numba.njit(nogil=True, cache=True)
-def _met_before(flat, a, b, known, shape):
-    """Whether two hashes are near in an earlier band, and so were given out there."""
-    for begin, bits, differing in known:
-        key, other = _key(flat, a, begin, bits, shape), _key(flat, b, begin, bits, shape)
-        if popcount(key ^ other) <= np.uint64(differing):
-            return True
-    return False
-
-
-@numba.njit(nogil=True, cache=True)
-def _compare(ordered, starts, masks, known, limit, shape, state, left, right, bits):
-    """Compare a chunk's buckets with those that each mask leads to; gives the number of pairs.
-
-    Stops where there may be no room for more, and leaves in `state` where it was. Masks are the
-    outer loop: both buckets then move through memory in order."""
-    size, room, most = 0, len(left) - WINDOW, np.uint64(limit)
-    turn, bucket = state[MASK], np.uint64(state[BUCKET])
-    window, row = np.uint64(state[SKIPPED]), np.uint64(state[ROW])
-    while turn < len(masks):
-        mask = np.uint64(masks[turn])
-        while bucket < np.uint64(state[LAST]):
-            other = bucket ^ mask
-            if other >= bucket:
-                first, last = np.uint64(starts[bucket]), np.uint64(starts[bucket + ONE])
-                begin, end = np.uint64(starts[other]) + window, np.uint64(starts[other + ONE])
-                while begin < end:
-                    for a in range(first + row, last):
-                        hits = False
-                        for b in range(begin, begin + np.uint64(WINDOW)):
-                            hits |= _apart(ordered, a, ordered, b, shape) <= most
-                        if hits:
-                            if size > room:
-                                state[MASK], state[BUCKET] = turn, bucket
-                                state[SKIPPED], state[ROW] = window, a - first
-                                return size
-                            for b in range(begin, min(begin + np.uint64(WINDOW), end)):
-                                near = _apart(ordered, a, ordered, b, shape)
-                                is_once = a < b or mask != ZERO
-                                if (
-                                    near <= most
-                                    and is_once
-                                    and not _met_before(ordered, a, b, known, shape)
-                                ):
-                                    left[size], right[size], bits[size] = a, b, near
-                                    size += 1
-                    begin, window, row = begin + np.uint64(WINDOW), window + np.uint64(WINDOW), ZERO
-            bucket, window = bucket + ONE, ZERO
-        turn, bucket = turn + 1, np.uint64(state[FIRST])
-    state[MASK] = turn
-    return size
-
-
-@numba.njit(nogil=True, cache=True)
-def _look_up(questions, begin, width, starts, ordered, found, masks, shape, places, bits):
-    """Note for each question what is nearer to it in its buckets of a band than before."""
-    for row in range(len(places)):
-        bucket = _key(questions, row, begin, width, shape)
-        for mask in masks:
-            other = bucket ^ np.uint64(mask)
-            for b in range(starts[other], starts[other + ONE]):
-                near = np.int64(_apart(questions, row, ordered, b, shape))
-                place = np.int64(found[b])
-                if near < bits[row] or (near == bits[row] and 0 <= place < places[row]):
-                    bits[row], places[row] = near, place
 
 
 _NO_PAIRS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
