@@ -58,7 +58,7 @@ def assigned(vectors: F16, centroids: F32) -> Clusters:
         found = vectors[block].astype(np.float32)
         dots = found @ both
         of[block] = dots[:, : len(centroids)].argmax(axis=1)
-        norms[block] = np.linalg.norm(found, axis=1)
+        norms[block] = np.sqrt(np.einsum("nd,nd->n", found, found))
         along = dots[:, len(centroids) :] / norms[block, None]
         left_out = 1 - np.einsum("nd,nd->n", along, along)
         shorts[block, :-1], shorts[block, -1] = along, np.sqrt(left_out.clip(0) + ROUNDING)

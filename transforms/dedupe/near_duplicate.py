@@ -19,7 +19,7 @@ HASHED: dict[Hash, tuple[str, int]] = {  # the column and its bits
     "phash": ("image_hash.phash", phash.BITS),
     "pdq": ("pdq.hash", pdq.BITS),
 }
-DEFAULT_LIMIT: dict[Hash, int] = {"phash": 4, "pdq": 31}
+DEFAULT_LIMIT: dict[Hash, int] = {"phash": 4, "pdq": 40}
 # Beyond these most pairs are of pictures that have nothing to do with each other.
 MOST_LIMIT: dict[Hash, int] = {"phash": 16, "pdq": 80}
 KEY_BITS = 3  # of a hash, that make one of the keys under which it travels
@@ -69,7 +69,7 @@ class NearDuplicateRule(DuplicateRule):
         default="phash", description="`phash`, 64 bits; or `pdq`, 256 bits, which takes longer."
     )
     within_bits: StrictInt | None = Field(
-        default=None, ge=0, description="How many bits may differ; default 4, of pdq 31."
+        default=None, ge=0, description="How many bits may differ; default 4, of pdq 40."
     )
 
     @model_validator(mode="after")

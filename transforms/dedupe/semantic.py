@@ -9,7 +9,7 @@ that is kept; this variant drops a part of what that one would in the same order
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +18,11 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 from schemas.errors import RunFailedError
 from schemas.outcome import Reason
 from transforms.decide.rule import I64, Mask, Vectors
-from transforms.dedupe.clusters import F16, F32, assigned, spherical_kmeans
+from transforms.dedupe.clusters import F16, F32, Clusters, assigned, spherical_kmeans
 from transforms.dedupe.duplicates import DuplicateRule, Kept, lines_of
 from transforms.shards.measures import places_of
 
-COMPARED = 256  # images that are compared with those kept at a time
+COMPARED = 512  # images that are compared with those kept at a time
 ROUNDING = 1e-5  # short forms may fall short of a cosine by as much
 FEW = 64  # one in so many: where more are to be looked at in full, all are
 
@@ -103,8 +103,7 @@ class SemanticDuplicateRule(DuplicateRule):
         bounds = np.searchsorted(clusters.of[order], np.arange(count + 1))
         for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             members = order[begin:end]
-            exact = vectors[members].astype(np.float32) / clusters.norms[members, None]
-            found = within_cluster(exact, clusters.shorts[members], self.limit)
+            found = within_cluster(Members(vectors, clusters, members), self.limit)
             keeper[members], cosines[members] = members[found.keeper], found.value
         return Kept(keeper, cosines)
 
@@ -132,22 +131,33 @@ def embeddings_of(uids: pa.ChunkedArray, vectors: Iterator[tuple[pa.Array, F16]]
     return np.zeros((0, 1), np.float16) if found is None else found
 
 
-def within_cluster(vectors: F32, shorts: F32, least: float) -> Kept:
-    """Go through a cluster in its order: one that is within reach of a kept one is dropped for
-    the first of these.
+class Members(NamedTuple):
+    """Those of one cluster, in the order in which they are to be kept."""
 
-    Args: vectors: (n, D) of norm 1; shorts: (n, A), whose dot products are never under the
-        cosines; least: the cosine over which two are duplicates."""
-    keeper, cosines = np.arange(len(vectors)), np.ones(len(vectors))
-    near, kept = _Near(vectors, shorts, least), np.zeros(0, np.int64)
-    for begin in range(0, len(vectors), COMPARED):
-        block = np.arange(begin, min(begin + COMPARED, len(vectors)))
+    vectors: F16  # (N, D): all embeddings
+    clusters: Clusters  # of all of them
+    places: I64  # (n,): the members among all
+
+    def exact(self, chosen: I64) -> F32:
+        """(chosen, D), of norm 1."""
+        places = self.places[chosen]
+        return self.vectors[places].astype(np.float32) / self.clusters.norms[places, None]
+
+
+def within_cluster(members: Members, least: float) -> Kept:
+    """Go through a cluster in its order: one whose cosine to a kept one is over `least` is dropped
+    for the first of these."""
+    size = len(members.places)
+    keeper, cosines = np.arange(size), np.ones(size)
+    near, kept = _Near(members, least), np.zeros(0, np.int64)
+    for begin in range(0, size, COMPARED):
+        block = np.arange(begin, min(begin + COMPARED, size))
         ones, others, found = near.pairs(block, kept)
         dropped, firsts = np.unique(ones, return_index=True)
         keeper[dropped], cosines[dropped] = others[firsts], found[firsts]
-        rest = np.setdiff1d(block, dropped, assume_unique=True)
+        rest = block[keeper[block] == block]
         for one, other, cosine in zip(*near.pairs(rest, rest), strict=True):
-            if other < one and keeper[one] == one and keeper[other] == other:
+            if keeper[one] == one and keeper[other] == other:
                 keeper[one], cosines[one] = other, cosine
         kept = np.concatenate([kept, rest[keeper[rest] == rest]])
     return Kept(keeper, cosines)
@@ -157,28 +167,31 @@ class _Near:
     """Which members of a cluster are near which.
 
     Short forms are compared first, as long as they rule out all but a few; from then on the
-    vectors themselves are, all at once."""
+    embeddings themselves are, all at once."""
 
-    def __init__(self, vectors: F32, shorts: F32, least: float) -> None:
-        self._vectors, self._shorts, self._least = vectors, shorts, least
+    def __init__(self, members: Members, least: float) -> None:
+        self._members, self._least = members, least
+        self._shorts = members.clusters.shorts[members.places]
         self._in_short = True
 
     def pairs(self, ones: I64, others: I64) -> tuple[I64, I64, F32]:
-        """(P,) three times: of `ones`, of `others`, and the cosine, in the order of both."""
+        """(P,) three times: of `ones`, of `others` before it, and the cosine, in that order."""
         if self._in_short:
             possible = self._shorts[ones] @ self._shorts[others].T > self._least - ROUNDING
-            if np.count_nonzero(possible) * FEW <= possible.size:
+            if np.count_nonzero(possible) <= possible.size // FEW + len(ones):
                 left, right = _places(possible, ones, others)
-                found = np.einsum("nd,nd->n", self._vectors[left], self._vectors[right])
+                exact = self._members.exact
+                found = np.einsum("nd,nd->n", exact(left), exact(right))
                 near = found > self._least
                 return left[near], right[near], found[near]
             self._in_short = False
-        cosines = self._vectors[ones] @ self._vectors[others].T
-        near = cosines > self._least
+        cosines = self._members.exact(ones) @ self._members.exact(others).T
+        near = (cosines > self._least) & (others < ones[:, None])
         return *_places(near, ones, others), cosines[near]
 
 
 def _places(mask: Mask, ones: I64, others: I64) -> tuple[I64, I64]:
-    """Where a mask (ones, others) holds."""
+    """Where a mask (ones, others) holds, of others that come before."""
     rows, columns = np.divmod(np.flatnonzero(mask), max(1, len(others)))
-    return ones[rows], others[columns]
+    is_before = others[columns] < ones[rows]
+    return ones[rows[is_before]], others[columns[is_before]]

@@ -10,7 +10,7 @@ from transforms.dedupe.hashes import PDQ_SCHEMA, pdq_hashes
 from transforms.dedupe.pdq import BITS, MOST_SIDE_PX, SIDE_PX, pdq_grey, pdqs
 
 Size = tuple[int, int]
-FEW_BITS = 20  # of the 31 that pictures may be apart by default
+FEW_BITS = 20  # of the 40 that pictures may be apart by default
 GOLDEN: list[tuple[Size, str]] = [
     ((64, 64), "c3009604c1006ebe3bab6e0435367e63abc1d5ab7fd15cb33d43e48653ece16b"),
     ((512, 512), "1c623c941e2a33dde802c2dced42561c63f6d763c3c1df6a82b5c21563bd5697"),

@@ -20,6 +20,7 @@ from transforms.dedupe.clusters import AXES, F16, assigned, spherical_kmeans
 from transforms.dedupe.semantic import (
     COMPARED,
     ROUNDING,
+    Members,
     SemanticDuplicateRule,
     embeddings_of,
     within_cluster,
@@ -358,7 +359,8 @@ def test_short_forms_that_rule_out_much_or_nothing_lead_to_the_same_end(
     cosines = cosines_of(vectors)
     limit = limit_near(cosines, wanted)
     expected = one_by_one(cosines, list(range(count)), limit)
-    whole, full = vectors.astype(np.float32), np.ones((count, 1), np.float32)
-    short = assigned(vectors, drawn(1, 100, "even", 0).astype(np.float32)).shorts
-    for shorts in (whole, short, full):
-        assert within_cluster(whole, shorts, limit).keeper.tolist() == expected
+    clusters = assigned(vectors, drawn(1, 100, "even", 0).astype(np.float32))
+    whole = vectors.astype(np.float32) / clusters.norms[:, None]
+    for shorts in (whole, clusters.shorts, np.ones((count, 1), np.float32)):
+        members = Members(vectors, clusters._replace(shorts=shorts), np.arange(count))
+        assert within_cluster(members, limit).keeper.tolist() == expected
