@@ -1,4 +1,4 @@
-"""Reduce a grey picture to a small square by Lanczos, bit for bit as Pillow does, in less time.
+"""Make a picture grey and a small square (Lanczos), bit for bit as Pillow does, in less time.
 
 Pillow's resampling is in whole numbers: weights of 22 bits, first across, then down, each rounded
 to 8 bits. Done the same way with vector instructions it takes a fifth of the time, and the hash
@@ -77,6 +77,19 @@ def _lanczos(x: float) -> float:
 
 def _sinc(x: float) -> float:
     return math.sin(x * math.pi) / (x * math.pi) if x else 1.0
+
+
+@numba.njit(nogil=True, cache=True)
+def luma_of(pixels):
+    """ITU-R BT.601 of pixels as Pillow holds them, red in the lowest byte, by its arithmetic."""
+    grey = np.empty(len(pixels), np.uint8)
+    for place in range(len(pixels)):
+        pixel = pixels[place]
+        red, green = pixel & np.uint32(255), pixel >> np.uint32(8) & np.uint32(255)
+        blue = pixel >> np.uint32(16) & np.uint32(255)
+        total = red * np.uint32(19595) + green * np.uint32(38470) + blue * np.uint32(7471)
+        grey[place] = (total + np.uint32(1 << 15)) >> np.uint32(16)
+    return grey
 
 
 @numba.njit(nogil=True, cache=True)

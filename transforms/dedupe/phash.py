@@ -6,10 +6,11 @@ whether one of these is above their median. Source: Zauner 2010; imagehash 4.3.
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import scipy.fft
 from PIL import Image
 
-from transforms.dedupe.lanczos import Grey, reduced
+from transforms.dedupe.lanczos import Grey, luma_of, reduced
 
 SIDE_PX, FREQUENCIES = 32, 8
 BITS = FREQUENCIES**2
@@ -18,7 +19,18 @@ U64 = npt.NDArray[np.uint64]
 
 def small_grey(image: Image.Image) -> Grey:
     """(32, 32): all of a picture that its hash is made of."""
-    return reduced(np.asarray(image.convert("L")), SIDE_PX)
+    return reduced(luma(image), SIDE_PX)
+
+
+def luma(image: Image.Image) -> Grey:
+    """(height, width): what Pillow's `convert("L")` gives; of RGB without a copy of the pixels."""
+    if image.mode == "RGB":
+        try:
+            words = np.frombuffer(pa.array(image).buffers()[-1], np.uint32)
+        except ValueError:  # larger than one block of Pillow's memory
+            return np.asarray(image.convert("L"))
+        return luma_of(words).reshape(image.height, image.width)
+    return np.asarray(image.convert("L"))
 
 
 def phashes(greys: npt.NDArray[np.uint8]) -> U64:

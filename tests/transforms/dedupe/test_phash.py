@@ -5,13 +5,14 @@ from pathlib import Path
 
 import imagehash
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from transforms.dedupe.hashes import IMAGE_HASH_SCHEMA, image_hashes, pixels_sha256
-from transforms.dedupe.phash import SIDE_PX, packed, phashes, small_grey
+from transforms.dedupe.phash import SIDE_PX, luma, packed, phashes, small_grey
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F", "HSV"]
@@ -132,3 +133,17 @@ def test_the_same_pixels_in_another_shape_are_another_picture() -> None:
     assert wide.tobytes() == tall.tobytes()
     assert pixels_sha256(wide) != pixels_sha256(tall)
     assert pixels_sha256(wide) == pixels_sha256(Image.new("RGB", (6, 4), "red"))
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["RGB", "L", "CMYK", "RGBA", "P"]))
+def test_luma_is_pillows(width: int, height: int, mode: str) -> None:
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+    picture = Image.fromarray(pixels).convert(mode)
+    np.testing.assert_array_equal(luma(picture), np.asarray(picture.convert("L")))
+
+
+def test_luma_of_a_picture_larger_than_a_block_of_memory_is_pillows() -> None:
+    picture = Image.linear_gradient("L").resize((2600, 2400)).convert("RGB")
+    with pytest.raises(ValueError, match="multiple array blocks"):
+        pa.array(picture)
+    np.testing.assert_array_equal(luma(picture), np.asarray(picture.convert("L")))
