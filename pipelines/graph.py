@@ -59,11 +59,11 @@ def _screen(shards: Shards, job: Job) -> Shards:
     finds these comes first."""
     for place, rule in enumerate(job.steps):
         before = job.steps[:place]
-        for step in filter(None, (rule.about, rule)):
+        for step in filter(None, (rule.finder, rule)):
             label = step.name if step is rule else f"{step.name}: find"
             for name in job.made_for(step.rule):
                 measure = Measure(
-                    job.run, job.measure(name), before, _measurer(job, name), step.about
+                    job.run, job.measure(name), before, _measurer(job, name), step.finder
                 )
                 shards |= f"{label}: measure {name}" >> measure
             if step.outcome is not None:

@@ -76,16 +76,16 @@ class Job:
     @property
     def all_steps(self) -> list[Step]:
         """The same, each after the step that finds what it is about, if there is one."""
-        return [one for step in self.steps for one in (step.about, step) if one is not None]
+        return [one for step in self.steps for one in (step.finder, step) if one is not None]
 
     def _step(self, place: int) -> Step:
         """The rule at a place; where another finds what it is about, that one's step with it."""
         name, rule = self.recipe.rules[place].name, self.recipe.rules[place].rule
-        about = None
-        if rule.about is not None:
-            described = self._describe(f"{name}.about", rule.about, rule.about.identity())
-            about = self._make_step(place, rule.about, f"{name}.about", described)
-        return replace(self._make_step(place, rule, name, self._described[place]), about=about)
+        finder = None
+        if rule.finder is not None:
+            described = self._describe(f"{name}.finder", rule.finder, rule.finder.identity())
+            finder = self._make_step(place, rule.finder, f"{name}.finder", described)
+        return replace(self._make_step(place, rule, name, self._described[place]), finder=finder)
 
     def _make_step(self, place: int, rule: Rule, name: str, described: Json) -> Step:
         """`name` is that of the outcome's folder; the step bears that of the recipe's rule."""
@@ -229,7 +229,7 @@ class Job:
         """The step that a measure's work is put down to: the first that looks at all rows; if none
         does, the first that looks at some."""
         steps = [step for step in self.all_steps if measure in self.made_for(step.rule)]
-        return next((step for step in steps if step.about is None), steps[0])
+        return next((step for step in steps if step.finder is None), steps[0])
 
     def _corpus_shards(self, name: str) -> int | None:
         """None until the decision says how many images there are."""

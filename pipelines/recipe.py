@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from pipelines.steps import (
     BUILT_IN,
-    HASHES,
     LISTS,
+    HashPolicy,
     MeasurePolicy,
     MeasureStep,
     RuleStep,
@@ -101,7 +101,7 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
                     f"{place}: the measure {measure} has no column {name!r}; it has:"
                     f" {', '.join(columns)}"
                 )
-            is_no_number = name in LISTS or measure in HASHES
+            is_no_number = name in LISTS or isinstance(self.policy(measure), HashPolicy)
             if isinstance(rule, ThresholdRule) and column == rule.number and is_no_number:
                 raise ValueError(f"{place}: {column} holds no numbers to set a limit on")
             if not columns and name in LISTS:

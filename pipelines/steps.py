@@ -20,8 +20,8 @@ from transforms.decide.rule import Rule
 from transforms.decide.sample import EqualLanguagesRule, SampleRule
 from transforms.decide.selection import SelectionRule
 from transforms.dedupe.captions import CAPTION_HASH_SCHEMA, TextDuplicateRule
+from transforms.dedupe.decontaminate import DecontaminateRule
 from transforms.dedupe.duplicates import DuplicateRule
-from transforms.dedupe.evaluation import EvaluationRule
 from transforms.dedupe.exact import ExactDuplicateRule
 from transforms.dedupe.hashes import IMAGE_HASH_SCHEMA, PDQ_SCHEMA
 from transforms.dedupe.near_duplicate import NearDuplicateRule
@@ -45,15 +45,13 @@ from transforms.score.rule import ClipScoreRule
 
 LANGUAGES, ENTRIES, PHRASES, TEXT_OVERLAP = "languages", "entries", "phrases", "text_overlap"
 LISTS = (LANGUAGES, ENTRIES, PHRASES)  # columns that hold no numbers
-HASHES = ("image_hash", "pdq", "caption_hash")  # measures none of whose columns is a number
+HashPolicy = ImageHashPolicy | PdqPolicy | CaptionHashPolicy  # none of their columns is a number
 MeasurePolicy = (
     ClipPolicy
     | LanguagePolicy
     | TextPolicy
     | ImagePolicy
-    | ImageHashPolicy
-    | PdqPolicy
-    | CaptionHashPolicy
+    | HashPolicy
     | HeadPolicy
     | ConceptsPolicy
     | PhrasesPolicy
@@ -101,7 +99,7 @@ class RuleStep(_OneKey):
     near_duplicate: NearDuplicateRule | None = None
     semantic_duplicate: SemanticDuplicateRule | None = None
     text_duplicate: TextDuplicateRule | None = None
-    decontaminate: EvaluationRule | None = None
+    decontaminate: DecontaminateRule | None = None
     clip_score: ClipScoreRule | None = None
     limit: LimitRule | None = None
     selection: SelectionRule | None = None
@@ -114,6 +112,15 @@ class RuleStep(_OneKey):
     all_of: tuple["RuleStep", ...] | None = Field(default=None, min_length=1)
     any_of: tuple["RuleStep", ...] | None = Field(default=None, min_length=1)
     not_: "RuleStep | None" = Field(default=None, alias="not")
+
+    @model_validator(mode="after")
+    def _captions_are_given(self) -> Self:
+        """any_of and not join what rules drop; to whom captions go is lost there."""
+        if self.name in ("any_of", "not"):
+            for place, rule in self.leaves(""):
+                if isinstance(rule, DuplicateRule) and rule.give_captions:
+                    raise ValueError(f"{place.lstrip('.')}: no `give_captions` inside {self.name}")
+        return self
 
     @property
     def rule(self) -> Rule:

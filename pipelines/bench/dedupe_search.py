@@ -28,7 +28,7 @@ from pipelines.bench.dedupe_hashing import (
     timed,
 )
 from pipelines.bench.machine import Mark
-from transforms.dedupe.near import Hashes, Pairs, near_pairs
+from transforms.dedupe.hamming import Hashes, Pairs, near_pairs
 
 LIMIT = 3
 CHECKED = 20_000  # hashes that are compared each with each

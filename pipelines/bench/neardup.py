@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 
 from pipelines.bench.machine import Mark, print_marks
-from transforms.dedupe.near import Hashes
+from transforms.dedupe.hamming import Hashes
 from transforms.dedupe.near_duplicate import DEFAULT_LIMIT, Hash
 from transforms.dedupe.pdq import pdq_grey, pdqs
 from transforms.dedupe.phash import phashes, small_grey

@@ -327,7 +327,7 @@ def test_duplicates_are_kept_by_the_score_of_the_recipes_clip_rule() -> None:
     assert _kept_by([near]) == [(None, None)]
     assert _kept_by([near, scored]) == [("clip_score", "b")]
     assert _kept_by([scored, near]) == [("clip_score", "b")]
-    assert _kept_by([{"near_duplicate": {"keep": "first"}}, scored]) == [("first", "b")]
+    assert _kept_by([{"near_duplicate": {"keep": "first"}}, scored]) == [("first", None)]
     assert _kept_by([{"near_duplicate": {"clip": "c"}}, scored]) == [("clip_score", "c")]
     joined = [{"not": near}, {"any_of": [near, {"all_of": [{"exact_duplicate": {}}]}]}, scored]
     assert _kept_by(joined) == [("clip_score", "b")] * 3
@@ -350,6 +350,10 @@ def test_a_hash_is_no_number_to_set_a_limit_on() -> None:
         {"semantic_duplicate": {"eps": 0.0}},
         {"decontaminate": {"against": []}},
         {"exact_duplicate": {"of": "words"}},
+        {"not": {"near_duplicate": {"give_captions": True}}},
+        {"any_of": [{"all_of": [{"near_duplicate": {"give_captions": True}}]}]},
+        {"text_duplicate": {"give_captions": True}},
+        {"semantic_duplicate": {"eps": 0.1, "clip": "other"}},
     ],
 )
 def test_impossible_settings_of_duplicates_are_refused(rule: dict[str, Any]) -> None:

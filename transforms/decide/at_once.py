@@ -21,8 +21,8 @@ from transforms.decide.rule import Mask
 from transforms.decide.screen import (
     Step,
     arrive,
-    asked_rows,
     carry_out,
+    looked_at,
     measured_rows,
     vectors_of,
 )
@@ -83,7 +83,7 @@ def _apply(
     """Drop what one step drops; gives the outcomes over the whole pool, its finder's first."""
     outcomes: list[tuple[Step, pa.Table]] = []
     found = None
-    for step in filter(None, (steps[place].about, steps[place])):
+    for step in filter(None, (steps[place].finder, steps[place])):
         found = _judge_all(step, screens, threads, found)
         if found is not None:
             outcomes.append((step, found))
@@ -122,7 +122,7 @@ def _judge_all(
 
 def _measured(step: Step, shard: int, screened: Screened, found: pa.Table | None) -> Looked:
     """The rows that a step looks at, with its measures; those that lack one end here."""
-    asked = asked_rows(screened, found).copy()
+    asked = looked_at(screened, found).copy()
     rows = screened.rows.filter(asked)
 
     def lacking(lack: Mask, measure: Path) -> None:

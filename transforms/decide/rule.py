@@ -76,7 +76,7 @@ class Rule(BaseModel):
         return ()
 
     @property
-    def about(self) -> "FinderRule | None":
+    def finder(self) -> "FinderRule | None":
         """What finds the images whose rows alone this rule measures, gathers and may drop."""
         return None
 

@@ -39,7 +39,7 @@ class Step:
     rule: Rule
     measures: tuple[Path, ...] = ()  # RUN/measures/NAME/FINGERPRINT, one for each of the rule's
     outcome: Path | None = None  # RUN/outcomes/NAME/FINGERPRINT
-    about: "Step | None" = None  # what finds the only images that the rule looks at
+    finder: "Step | None" = None  # what finds the only images that the rule looks at
 
 
 def screen(pool: Path, shard: int, steps: Sequence[Step]) -> Screened:
@@ -47,7 +47,7 @@ def screen(pool: Path, shard: int, steps: Sequence[Step]) -> Screened:
     screened = arrive(read_pool(pool, shard))
     for step in steps:
         if screened.kept.any():
-            asked = asked_rows(screened, _found(step.about))
+            asked = looked_at(screened, _found(step.finder))
             rows = measured_rows(step, shard, screened.rows.filter(asked), _must_be_measured)
             carry_out(step, rows, np.flatnonzero(asked), _outcome(step), screened)
     return screened
@@ -55,18 +55,18 @@ def screen(pool: Path, shard: int, steps: Sequence[Step]) -> Screened:
 
 def gather(pool: Path, shard: int, before: Sequence[Step], step: Step) -> pa.Table:
     """What a whole-pool rule needs of the rows of a shard that are kept at its place."""
-    rows = rows_for(pool, shard, before, step.about)
+    rows = rows_for(pool, shard, before, step.finder)
     return measured_rows(step, shard, rows, _must_be_measured).select(step.rule.gathers)
 
 
-def rows_for(pool: Path, shard: int, before: Sequence[Step], about: Step | None) -> pa.Table:
+def rows_for(pool: Path, shard: int, before: Sequence[Step], finder: Step | None) -> pa.Table:
     """The rows of a shard that a step looks at: those still kept at its place or, where another
     finds what it is about, those of the images found."""
     screened = screen(pool, shard, before)
-    return screened.rows.filter(asked_rows(screened, _found(about)))
+    return screened.rows.filter(looked_at(screened, _found(finder)))
 
 
-def asked_rows(screened: Screened, found: pa.Table | None) -> Mask:
+def looked_at(screened: Screened, found: pa.Table | None) -> Mask:
     """(rows,): which of those still kept a step looks at: of the images found, or else all."""
     if found is None:
         return screened.kept
@@ -95,7 +95,7 @@ def carry_out(
     A row that two verdicts of the rule name ends with the first."""
     for column in step.rule.measured:
         if _CLIP_SCORE.fullmatch(column):
-            _note_scores(screened, places, rows[column].to_numpy(), is_of_all=step.about is None)
+            _note_scores(screened, places, rows[column].to_numpy(), is_of_all=step.finder is None)
     for verdict in step.rule.judge(rows, outcome):
         fallen = np.flatnonzero(verdict.dropped & screened.kept[places])
         drop = Drop(
@@ -164,8 +164,8 @@ def _must_be_measured(lacking: Mask, measure: Path) -> None:
     )
 
 
-def _found(about: Step | None) -> pa.Table | None:
-    return None if about is None else _outcome(about)
+def _found(finder: Step | None) -> pa.Table | None:
+    return None if finder is None else _outcome(finder)
 
 
 def _outcome(step: Step) -> pa.Table | None:

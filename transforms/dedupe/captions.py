@@ -9,8 +9,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from schemas.outcome import Reason
-from transforms.dedupe.duplicates import DuplicateRule, Kept, Nodes, first_of_equal
-from transforms.dedupe.equal import EqualFinder, codes_of
+from transforms.dedupe.equal import EqualRule
 
 DIGEST_BYTES = 16
 CAPTION_HASH_SCHEMA = pa.schema(
@@ -21,7 +20,7 @@ CAPTION_HASH_SCHEMA = pa.schema(
 )
 
 
-class TextDuplicateRule(DuplicateRule):
+class TextDuplicateRule(EqualRule):
     """Keep one of all rows whose captions are the same once normalised."""
 
     reason: ClassVar[Reason] = Reason.TEXT_DUPLICATE
@@ -42,14 +41,6 @@ class TextDuplicateRule(DuplicateRule):
     @property
     def of_rows(self) -> bool:
         return True
-
-    @property
-    def about(self) -> EqualFinder:
-        return EqualFinder(column=self.same[0], of_rows=True)
-
-    def keepers(self, gathered: pa.Table, nodes: Nodes) -> Kept:
-        codes = codes_of(gathered[self.same[0]])[nodes.standing]
-        return Kept(first_of_equal(codes, nodes.rank), None)
 
     def told(self, value: float, keeper: str) -> str:
         return f"same {self.of.replace('_', ' ')} as {keeper}"

@@ -20,7 +20,7 @@ class Nodes(NamedTuple):
     """What may be each other's duplicates: images, or single rows."""
 
     of_row: I64  # (rows,): the node of each row that was gathered
-    standing: I64  # (N,): the best row of each node, which stands for it
+    best_row: I64  # (N,): of each node, which stands for it: a place among the rows
     rank: I64  # (N,): 0 to N - 1, 0 for the node that is kept before all others
 
 
@@ -34,7 +34,8 @@ class Kept(NamedTuple):
 class DuplicateRule(Rule):
     """Base of the rules that keep one of a cluster and drop what is too like it.
 
-    Rows with one URL are one image with several captions, and never each other's duplicates."""
+    Where images are compared, rows with one URL are one image with several captions: they stay or
+    go together, and are never each other's duplicates."""
 
     stage = Stage.DEDUPE
     reason: ClassVar[Reason]
@@ -65,8 +66,9 @@ class DuplicateRule(Rule):
 
     def with_default_keep(self, model: str) -> Self:
         """The same where the recipe scores by a CLIP model."""
-        keep = self.keep or "clip_score"
-        return self.model_copy(update={"keep": keep, "clip": self.clip or model})
+        if self.keep not in (None, "clip_score"):
+            return self
+        return self.model_copy(update={"keep": "clip_score", "clip": self.clip or model})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -111,7 +113,7 @@ class DuplicateRule(Rule):
 
         def told(i: int) -> str:
             if not dropped[i]:  # as `not` asks
-                return "kept for all that are like it"
+                return "nothing that stays is like it"
             row, uid = (outcome[name][int(lines[i])] for name in ("keeper_row", "keeper_uid"))
             return self.told(values[i], f"row {row}, {uid}")
 
@@ -142,7 +144,7 @@ class DuplicateRule(Rule):
         units = rows if self.of_rows else gathered["image"].to_numpy()
         _, of_row = np.unique(units, return_inverse=True)
         _, firsts = np.unique(of_row[order], return_index=True)
-        return Nodes(of_row, standing=order[firsts], rank=np.argsort(np.argsort(firsts)))
+        return Nodes(of_row, best_row=order[firsts], rank=np.argsort(np.argsort(firsts)))
 
     def _worse(self, gathered: pa.Table) -> npt.NDArray[Any]:
         """(rows,): the lower, the sooner a row is kept. A score that is no number comes last."""
@@ -161,7 +163,7 @@ def lines_of(gathered: pa.Table, nodes: Nodes, kept: Kept) -> pa.Table:
     doubles = np.flatnonzero((kept.keeper != np.arange(len(kept.keeper)))[nodes.of_row])
     doubles = doubles[np.argsort(rows[doubles])]
     dropped = nodes.of_row[doubles]
-    instead = nodes.standing[kept.keeper[dropped]]  # places among the gathered rows
+    instead = nodes.best_row[kept.keeper[dropped]]  # places among the gathered rows
     return pa.table(
         {
             "row": rows[doubles],
@@ -171,12 +173,3 @@ def lines_of(gathered: pa.Table, nodes: Nodes, kept: Kept) -> pa.Table:
             "value": np.zeros(len(dropped)) if kept.value is None else kept.value[dropped],
         }
     )
-
-
-def first_of_equal(groups: I64, rank: I64) -> I64:
-    """(N,): for each node the one of lowest rank in its group."""
-    order = np.lexsort((rank, groups))
-    begins = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    keeper = np.empty(len(groups), np.int64)
-    keeper[order] = np.repeat(order[begins], np.diff(begins, append=len(order)))
-    return keeper

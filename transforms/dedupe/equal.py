@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.decide.rule import I64, FinderRule
+from transforms.dedupe.duplicates import DuplicateRule, Kept, Nodes
 
 PARTS = 16  # into which a pool is cut by the first byte of what is compared
 
@@ -47,6 +48,18 @@ class EqualFinder(FinderRule):
         return np.unique(images[distinct[codes] > 1])
 
 
+class EqualRule(DuplicateRule):
+    """Base of the rules whose duplicates have one value in a column."""
+
+    @property
+    def finder(self) -> EqualFinder:
+        return EqualFinder(column=self.same[0], of_rows=self.of_rows)
+
+    def keepers(self, gathered: pa.Table, nodes: Nodes) -> Kept:
+        codes = codes_of(gathered[self.same[0]])[nodes.best_row]
+        return Kept(_first_of_equal(codes, nodes.rank), None)
+
+
 def codes_of(column: pa.ChunkedArray) -> I64:
     """(rows,): one number for all that are equal. What is null is like nothing else."""
     encoded = column.dictionary_encode()  # one dictionary for all chunks
@@ -61,3 +74,12 @@ def _first_bytes(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
     """(rows,): 0 for what is null."""
     firsts = pc.binary_slice(column.cast(pa.binary()), 0, 1).fill_null(b"\0")
     return np.frombuffer(b"".join(firsts.to_pylist()), np.uint8)
+
+
+def _first_of_equal(groups: I64, rank: I64) -> I64:
+    """(N,): for each node the one of lowest rank in its group."""
+    order = np.lexsort((rank, groups))
+    begins = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    keeper = np.empty(len(groups), np.int64)
+    keeper[order] = np.repeat(order[begins], np.diff(begins, append=len(order)))
+    return keeper

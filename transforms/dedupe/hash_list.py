@@ -22,9 +22,8 @@ from schemas.errors import BadInputError
 from schemas.fingerprint import Json, file_sha256
 from transforms.dedupe.hashes import image_hashes
 from transforms.shards.commit import write_atomically
-from transforms.shards.pictures import DECODER_ERRORS, FORMATS, to_rgb
+from transforms.shards.pictures import DECODER_ERRORS, ENDINGS, FORMATS, to_rgb
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 LIST_ENDINGS = (".parquet", ".csv", ".txt")
 
 HASH_LIST_SCHEMA = pa.schema(
@@ -58,6 +57,20 @@ def read_hashes(path: Path) -> pa.Table:
     if all(table[name].null_count == table.num_rows for name in ("sha256", "phash")):
         raise BadInputError(f"The evaluation set {path} has no image or hash in it.")
     return table
+
+
+def check_hashes(path: Path) -> None:
+    """Raises: BadInputError: a list cannot be used, or a folder or tar has no image in it; whether
+    images can be decoded is seen when they are hashed."""
+    if not path.exists() or (path.suffix in LIST_ENDINGS and not path.is_dir()):
+        read_hashes(path)
+        return
+    try:
+        is_empty = next(images_of(path), None) is None
+    except (OSError, tarfile.TarError) as err:
+        raise BadInputError(f"The evaluation set {path} cannot be read: {_in_short(err)}.") from err
+    if is_empty:
+        raise BadInputError(f"The evaluation set {path} has no image or hash in it.")
 
 
 def _in_short(err: Exception) -> str:
@@ -98,7 +111,7 @@ def images_of(path: Path) -> Iterator[File]:
 
 
 def _in_folder(folder: Path) -> Iterator[File]:
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_ENDINGS)
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS)
     for file in sorted(file for file in files if file.is_file()):
         yield File(file.relative_to(folder).as_posix(), file.read_bytes)
 
@@ -106,7 +119,7 @@ def _in_folder(folder: Path) -> Iterator[File]:
 def _in_tar(path: Path) -> Iterator[File]:
     with tarfile.open(path) as tar:
         members = (member for member in tar if member.isfile())
-        images = [m for m in members if m.name.lower().endswith(IMAGE_ENDINGS)]
+        images = [m for m in members if Path(m.name).suffix.lower() in ENDINGS]
         for member in sorted(images, key=lambda member: member.name):
             yield File(member.name, lambda member=member: _bytes_of(tar, member))
 

@@ -1,4 +1,4 @@
-"""The hashes of pictures, as columns: what equal and similar ones are told by."""
+"""The hashes of pictures, as columns: by these equal and similar ones are recognised."""
 
 import hashlib
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.dedupe.near import Hashes, Pairs, as_words, near_pair_blocks
+from transforms.dedupe.hamming import Hashes, Pairs, as_words, near_pair_blocks
 
 I64 = npt.NDArray[np.int64]
 HELD_PAIRS = 1 << 24  # 17 bytes each; beyond that they are searched for anew

@@ -1,7 +1,7 @@
 """Make a picture grey and a small square (Lanczos), bit for bit as Pillow does, in less time.
 
 Pillow's resampling is in whole numbers: weights of 22 bits, first across, then down, each rounded
-to 8 bits. Done the same way with vector instructions it takes a fifth of the time, and the hash
+to 8 bits. Done the same way with vector instructions it takes a part of the time, and the hash
 that is made of it keeps its value.
 """
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 from pydantic import Field, StrictInt, model_validator
 
 from schemas.outcome import Reason
-from transforms.decide.rule import I64, FinderRule
+from transforms.decide.rule import I64, FinderRule, as_found
 from transforms.dedupe import pdq, phash
 from transforms.dedupe.duplicates import DuplicateRule, Kept, Nodes
+from transforms.dedupe.hamming import WORD_BITS, Hashes, as_words, near_pair_blocks
 from transforms.dedupe.keepers import NearPairs, collapsed, keepers
-from transforms.dedupe.near import WORD_BITS, Hashes, as_words, near_pair_blocks
 
 Hash = Literal["phash", "pdq"]
 HASHED: dict[Hash, tuple[str, int]] = {  # the column and its bits
@@ -23,6 +23,7 @@ DEFAULT_LIMIT: dict[Hash, int] = {"phash": 4, "pdq": 40}
 # Beyond these most pairs are of pictures that have nothing to do with each other.
 MOST_LIMIT: dict[Hash, int] = {"phash": 16, "pdq": 80}
 KEY_BITS = 3  # of a hash, that make one of the keys under which it travels
+assert all((MOST_LIMIT[kind] + 1) * KEY_BITS <= bits for kind, (_, bits) in HASHED.items())
 
 
 class NearFinder(FinderRule):
@@ -50,10 +51,16 @@ class NearFinder(FinderRule):
                 yield f"{band:02d}-{key}", gathered.filter(pa.array(keys == key))
 
     def find(self, together: pa.Table) -> I64:
+        return self._found(together, threads=1)  # other workers search other keys
+
+    def settle(self, gathered: pa.Table) -> pa.Table:
+        return as_found([self._found(gathered, threads=None)])
+
+    def _found(self, together: pa.Table, threads: int | None) -> I64:
         images, firsts = np.unique(together["image"].to_numpy(), return_index=True)
         hashes, group = collapsed(_hashes_of(together[HASHED[self.hash][0]])[firsts])
         found = np.bincount(group, minlength=len(hashes)) > 1
-        for left, right, _ in near_pair_blocks(hashes, self.within_bits):
+        for left, right, _ in near_pair_blocks(hashes, self.within_bits, threads):
             found[left] = found[right] = True
         return images[found[group]]
 
@@ -88,7 +95,7 @@ class NearDuplicateRule(DuplicateRule):
         return (HASHED[self.hash][0],)
 
     @property
-    def about(self) -> NearFinder:
+    def finder(self) -> NearFinder:
         return NearFinder(hash=self.hash, within_bits=self.bits)
 
     @property
@@ -96,7 +103,7 @@ class NearDuplicateRule(DuplicateRule):
         return self.bits
 
     def keepers(self, gathered: pa.Table, nodes: Nodes) -> Kept:
-        hashes = _hashes_of(gathered[self.same[0]])[nodes.standing]
+        hashes = _hashes_of(gathered[self.same[0]])[nodes.best_row]
         distinct, group = collapsed(hashes)
         best = np.full(len(distinct), len(group))
         np.minimum.at(best, group, nodes.rank)

@@ -4,7 +4,8 @@ Embeddings are clustered by spherical k-means; within a cluster, images are gone
 order in which they are to be kept, and one goes where its cosine to one that is KEPT is over
 1 - eps. SemDeDup as published (Abbas et al. 2023) goes farthest from the centroid first and
 compares with all earlier images, dropped ones too, so that a chain can drop what is like nothing
-that is kept; this variant drops a part of what that one would in the same order.
+that is kept. This variant, SemDeDup by keepers, drops a part of what that one would in the same
+order.
 """
 
 import math
@@ -79,7 +80,7 @@ class SemanticDuplicateRule(DuplicateRule):
 
     def settle_with(self, gathered: pa.Table, vectors: Vectors) -> pa.Table:
         nodes = self.nodes(gathered)
-        uids = gathered["uid"].take(pa.array(nodes.standing))
+        uids = gathered["uid"].take(pa.array(nodes.best_row))
         embedded = embeddings_of(uids, vectors(self._measure))
         return lines_of(gathered, nodes, self.kept_of(embedded, nodes.rank))
 

@@ -21,7 +21,7 @@ class ImagePolicy(BaseModel, extra="forbid", frozen=True):
 
 
 class ImageHashPolicy(BaseModel, extra="forbid", frozen=True):
-    """What equal and similar pictures are told by: `pixels`, a sha256, and `phash`, 64 bits."""
+    """By these equal and similar pictures are recognised: `pixels`, a sha256, `phash`, 64 bits."""
 
 
 class PdqPolicy(BaseModel, extra="forbid", frozen=True):
@@ -29,7 +29,7 @@ class PdqPolicy(BaseModel, extra="forbid", frozen=True):
 
 
 class CaptionHashPolicy(BaseModel, extra="forbid", frozen=True):
-    """What equal captions are told by, alone (`caption`) and with the URL (`url_and_caption`)."""
+    """By these equal captions are recognised, alone and with the URL (`url_and_caption`)."""
 
 
 class HeadPolicy(BaseModel, extra="forbid", frozen=True):

@@ -45,11 +45,11 @@ class Measure(beam.PTransform):
     measure: Path
     before: Sequence[Step]
     measurer: Measurer
-    about: Step | None = None
+    finder: Step | None = None
 
     def expand(self, input_or_inputs):
         return input_or_inputs | beam.Map(
-            measure_shard, self.run, self.measure, self.before, self.measurer, self.about
+            measure_shard, self.run, self.measure, self.before, self.measurer, self.finder
         )
 
 
@@ -59,14 +59,14 @@ def measure_shard(
     measure: Path,
     before: Sequence[Step],
     measurer: Measurer,
-    about: Step | None = None,
+    finder: Step | None = None,
 ) -> int:
     """Commit one more part of `measure`, if rows of the shard lack it. Returns the shard."""
     with at_work(run, measure.parent.name, shard_name(shard)) as work:
         pool = Layout(run).pool
         # The part before newcomers: a racing worker's commit between the two must win, not double.
         manifest, is_first = free_part(measure, shard), not measure_parts(measure, shard)
-        rows = newcomers(rows_for(pool, shard, before, about), measure, shard)
+        rows = newcomers(rows_for(pool, shard, before, finder), measure, shard)
         if rows.num_rows or is_first:
             began_s = time.perf_counter()
             with Draft(manifest) as draft:

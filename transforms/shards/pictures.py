@@ -9,6 +9,11 @@ from PIL import Image
 # Photographs come in these. Pillow knows more, and some of them start programs (EPS) or are
 # drawings, icons and instruments' data; strangers' bytes get no such reach.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+# As files of these are named.
+ENDINGS = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pnm"),
+}
 
 # What Pillow's decoders raise on malformed bytes: it has no base class for them.
 DECODER_ERRORS = (

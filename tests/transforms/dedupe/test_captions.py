@@ -146,7 +146,7 @@ def test_order_and_pieces_and_gathering_only_what_is_found_change_nothing(
 ) -> None:
     whole = table(rows)
     check_pieces(rule, whole, seed)
-    found = settled(rule.about, whole)
+    found = settled(rule.finder, whole)
     assert found is not None
     keepers = keepers_by_hand(rule, rows)
     shared = {rows[row][0] for row, keeper in enumerate(keepers) if keepers.count(keeper) > 1}

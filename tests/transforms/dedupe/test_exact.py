@@ -122,7 +122,7 @@ def test_the_order_of_rows_and_how_they_are_cut_change_nothing(
 def test_to_gather_only_what_the_finder_finds_changes_nothing(
     rule: ExactDuplicateRule, rows: list[Drawn]
 ) -> None:
-    found = settled(rule.about, table(rows))
+    found = settled(rule.finder, table(rows))
     assert found is not None
     some = [row.image in found["image"].to_pylist() for row in rows]
     assert settled(rule, table(rows).filter(pa.array(some, pa.bool_()))) == settled(
@@ -283,4 +283,4 @@ def test_it_belongs_to_the_stage_of_duplicates_and_tells_why_a_row_was_kept() ->
     (verdict,) = RULES[0].judge(rows, settled(RULES[0], rows))
     tell: Callable[[int], str] = verdict.detail
     assert RULES[0].stage is Stage.DEDUPE
-    assert tell(0) == "kept for all that are like it"
+    assert tell(0) == "nothing that stays is like it"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.dedupe import keepers as module
+from transforms.dedupe.hamming import Hashes, Pairs, near_pairs
 from transforms.dedupe.keepers import I64, NearPairs, collapsed, keepers
-from transforms.dedupe.near import Hashes, Pairs, near_pairs
 
 Edge = tuple[int, int]
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from transforms.decide.rule import as_found
 from transforms.dedupe import keepers, near_duplicate
-from transforms.dedupe.near import Hashes, Pairs, near_pair_blocks
+from transforms.dedupe.hamming import Hashes, Pairs, near_pair_blocks
 from transforms.dedupe.near_duplicate import KEY_BITS, NearDuplicateRule, NearFinder
 
 Hash = Literal["phash", "pdq"]
@@ -201,7 +201,7 @@ def test_order_and_pieces_and_gathering_only_what_is_found_change_nothing(
     rule = NearDuplicateRule(hash=kind, within_bits=limit, keep="first", give_captions=True)
     rows = table(kind, hashes, images)
     check_pieces(rule, rows, seed)
-    check_pieces(rule.about, rows, seed)
+    check_pieces(rule.finder, rows, seed)
     found = set(found_by_hand(limit, images, hashes))
     some = rows.filter(pa.array([image in found for image in images], pa.bool_()))
     assert settled(rule, some) == settled(rule, rows)
@@ -266,10 +266,10 @@ def test_no_rows_and_one_row_and_rows_of_one_url_all_stay(kind: Hash, limit: int
     assert kept(rule, table(kind, [5])) == [True]
     assert all(kept(rule, table(kind, [5] * 6, [3] * 6)))
     assert kept(rule, table(kind, [5] * 6)) == [True] + [False] * 5
-    outcome = settled(rule.about, table(kind, []))
+    outcome = settled(rule.finder, table(kind, []))
     assert outcome is not None
     assert outcome.num_rows == 0
-    assert list(rule.about.scatter(table(kind, []).select(rule.about.gathers))) == []
+    assert list(rule.finder.scatter(table(kind, []).select(rule.finder.gathers))) == []
 
 
 @pytest.mark.parametrize("kind", ["phash", "pdq"])
@@ -285,9 +285,9 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many hashes each search was given."""
     counts: list[int] = []
 
-    def counted(hashes: Hashes, limit: int) -> Iterator[Pairs]:
+    def counted(hashes: Hashes, limit: int, threads: int | None = None) -> Iterator[Pairs]:
         counts.append(len(hashes))
-        return near_pair_blocks(hashes, limit)
+        return near_pair_blocks(hashes, limit, threads)
 
     for module in (near_duplicate, keepers):
         monkeypatch.setattr(module, "near_pair_blocks", counted)
@@ -316,5 +316,5 @@ def test_only_what_is_compared_is_measured_and_gathered(kind: Hash) -> None:
     rule = NearDuplicateRule(hash=kind, keep="first")
     assert (rule.columns, rule.measured) == ((), (COLUMN[kind],))
     assert rule.gathers == ("row", "uid", "image", COLUMN[kind])
-    assert rule.about.gathers == ("image", COLUMN[kind])
-    assert rule.measures == rule.about.measures
+    assert rule.finder.gathers == ("image", COLUMN[kind])
+    assert rule.measures == rule.finder.measures

@@ -12,10 +12,10 @@ import pytest
 from judging import kept, settled, uid
 from PIL import Image
 
-from transforms.dedupe.evaluation import EvaluationRule
+from transforms.dedupe.decontaminate import DecontaminateRule
 from transforms.dedupe.exact import ExactDuplicateRule
+from transforms.dedupe.hamming import near_pairs
 from transforms.dedupe.hashes import image_hashes, pdq_hashes
-from transforms.dedupe.near import near_pairs
 from transforms.dedupe.near_duplicate import DEFAULT_LIMIT, NearDuplicateRule
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -102,7 +102,7 @@ def test_one_encoding_of_each_photograph_stays_the_largest(reencoded_rows: pa.Ta
 
 
 def test_the_finder_finds_all_that_have_a_copy(reencoded_rows: pa.Table) -> None:
-    found = settled(NearDuplicateRule().about, reencoded_rows)
+    found = settled(NearDuplicateRule().finder, reencoded_rows)
     assert found is not None
     assert found["image"].to_pylist() == list(range(360))
 
@@ -165,7 +165,7 @@ def test_photographs_whose_copies_are_for_evaluation_go_and_others_stay(
 ) -> None:
     """The squashed encodings are the evaluation set."""
     folder = shared("neardup", "reencodings", "c_squash224")
-    rule = EvaluationRule(against=(folder,))
+    rule = DecontaminateRule(against=(folder,))
     digests = pa.array([f"{row:064x}" for row in range(360)])
     rows = reencoded_rows.append_column("sha256", digests)
     outcome = settled(rule, rows)
@@ -187,6 +187,6 @@ def test_a_photograph_that_its_exif_turns_is_found_as_it_is_shown(tmp_path: Path
     with Image.open(photo) as image:
         upright = image.convert("RGB").transpose(Image.Transpose.ROTATE_270)
     rows = rows_of([upright]).append_column("sha256", pa.array(["0" * 64]))
-    rule = EvaluationRule(against=(tmp_path,))
+    rule = DecontaminateRule(against=(tmp_path,))
     (verdict,) = rule.judge(rows, settled(rule, rows))
     assert verdict.detail(0) == f"same pixels as {photo.name}"

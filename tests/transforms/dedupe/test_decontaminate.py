@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from schemas.errors import BadInputError, RunFailedError
 from schemas.outcome import Stage
-from transforms.dedupe.evaluation import EvaluationRule, matches
+from transforms.dedupe.decontaminate import DecontaminateRule, matches
 from transforms.dedupe.hash_list import HASH_LIST_SCHEMA
 from transforms.dedupe.hashes import image_hashes
 from transforms.fetch.decode import decode
@@ -146,7 +146,7 @@ def listed(tmp_path: Path) -> Path:
 
 
 def test_the_ledger_names_the_evaluation_image_and_how_near_it_is(listed: Path) -> None:
-    found = ends(EvaluationRule(against=(listed,)), ROWS)
+    found = ends(DecontaminateRule(against=(listed,)), ROWS)
     assert [end and (end.detail, end.value, end.limit) for end in found] == [
         ("same bytes as a.jpg", 0, 4),
         ("3 bits from b.jpg; limit 4", 3, 4),
@@ -155,23 +155,23 @@ def test_the_ledger_names_the_evaluation_image_and_how_near_it_is(listed: Path) 
         None,
     ]
     assert {end.reason for end in found if end is not None} == {"evaluation_image"}
-    assert EvaluationRule.stage is Stage.DEDUPE
+    assert DecontaminateRule.stage is Stage.DEDUPE
 
 
 @pytest.mark.parametrize(("within_bits", "stays"), [(0, 4), (3, 3), (4, 2), (5, 1), (16, 1)])
 def test_the_limit_is_in_bits(within_bits: int, stays: int, listed: Path) -> None:
-    assert sum(kept(EvaluationRule(against=(listed,), within_bits=within_bits), ROWS)) == stays
+    assert sum(kept(DecontaminateRule(against=(listed,), within_bits=within_bits), ROWS)) == stays
 
 
 def test_a_row_that_stays_is_like_no_evaluation_image(listed: Path) -> None:
-    rule = EvaluationRule(against=(listed,))
+    rule = DecontaminateRule(against=(listed,))
     (verdict,) = rule.judge(ROWS, settled(rule, ROWS))
     assert verdict.detail(4) == "like no evaluation image"
 
 
 def test_several_sets_are_looked_at_together(listed: Path, tmp_path: Path) -> None:
     other = list_of(tmp_path / "other.txt", [f"{ones(40):016x} c.jpg"])
-    found = ends(EvaluationRule(against=(listed, other), within_bits=0), ROWS)
+    found = ends(DecontaminateRule(against=(listed, other), within_bits=0), ROWS)
     assert [end and end.detail for end in found] == [
         "same bytes as set.txt: a.jpg", None, None, None, "0 bits from other.txt: c.jpg; limit 0"
     ]  # fmt: skip
@@ -184,15 +184,15 @@ def test_order_and_pieces_change_nothing(
 ) -> None:
     lines = [f"{sha256(2)} a", f"{ones(7):016x} b", f"{ones(9):016x} c"]
     path = list_of(tmp_path_factory.mktemp("set") / "set.txt", lines)
-    check_pieces(EvaluationRule(against=(path,), within_bits=within_bits), pool(rows), seed)
+    check_pieces(DecontaminateRule(against=(path,), within_bits=within_bits), pool(rows), seed)
 
 
 def test_of_no_rows_none_is_dropped(listed: Path) -> None:
-    assert ends(EvaluationRule(against=(listed,)), pool([])) == []
+    assert ends(DecontaminateRule(against=(listed,)), pool([])) == []
 
 
 def test_it_reads_its_hashes_once_and_gathers_no_row(listed: Path) -> None:
-    rule = EvaluationRule(against=(listed,))
+    rule = DecontaminateRule(against=(listed,))
     assert rule.whole_pool
     assert rule.gathers == ()
     assert rule.columns == ("sha256",)
@@ -204,7 +204,7 @@ def test_it_reads_its_hashes_once_and_gathers_no_row(listed: Path) -> None:
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
-        EvaluationRule(**{"against": (Path("set"),)} | wrong)
+        DecontaminateRule(**{"against": (Path("set"),)} | wrong)
 
 
 def picture(seed: int) -> Image.Image:
@@ -242,7 +242,7 @@ def test_pictures_of_a_folder_are_found_as_they_are_edited_and_turned(tmp_path: 
     (folder / "same.png").write_bytes(same)
     edited = encoded(picture(2).resize((200, 200)), "WEBP", quality=50)
     found = ends(
-        EvaluationRule(against=(folder,)),
+        DecontaminateRule(against=(folder,)),
         fetched([same, turned, edited, encoded(picture(3), "JPEG")]),
     )
     details = [end and end.detail for end in found]
@@ -258,7 +258,7 @@ def test_what_the_pool_holds_pixel_for_pixel_is_told_as_such(tmp_path: Path) -> 
     assert isinstance(decoded, Decoded)
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "stored.jpg").write_bytes(decoded.jpeg)
-    (end,) = ends(EvaluationRule(against=(tmp_path / "set",)), fetched_whole(data))
+    (end,) = ends(DecontaminateRule(against=(tmp_path / "set",)), fetched_whole(data))
     assert end is not None
     assert (end.detail, end.value) == ("same pixels as stored.jpg", 0)
 
@@ -275,15 +275,15 @@ def test_what_cannot_be_decoded_is_found_by_its_bytes(tmp_path: Path) -> None:
     data = b"no decoder knows this"
     (tmp_path / "odd.jpg").write_bytes(data)
     rows = pool([(hashlib.sha256(data).hexdigest(), pixels(0), 0), (sha256(1), pixels(0), 0)])
-    found = ends(EvaluationRule(against=(tmp_path,)), rows)
+    found = ends(DecontaminateRule(against=(tmp_path,)), rows)
     assert [end and end.detail for end in found] == ["same bytes as odd.jpg", None]
 
 
 def test_a_set_that_cannot_be_used_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    rule = EvaluationRule(against=(tmp_path,))
+    rule = DecontaminateRule(against=(tmp_path,))
     with pytest.raises(BadInputError, match="has no image or hash in it"):
         rule.check()
-    gone = EvaluationRule(against=(tmp_path / "gone",))
+    gone = DecontaminateRule(against=(tmp_path / "gone",))
     with pytest.raises(BadInputError, match="gone does not exist"):
         gone.check()
     for asked in (gone.pinned, gone.identity):
@@ -292,7 +292,7 @@ def test_a_set_that_cannot_be_used_is_refused_before_anything_runs(tmp_path: Pat
 
 
 def test_a_set_edited_between_the_job_and_its_reading_is_told(listed: Path) -> None:
-    rule = EvaluationRule(against=(listed,))
+    rule = DecontaminateRule(against=(listed,))
     pinned = pickle.loads(pickle.dumps(rule.pinned()))
     assert settled(pinned, ROWS) == settled(rule, ROWS)
     list_of(listed, [f"{sha256(9)} other.jpg"])
@@ -305,7 +305,7 @@ def test_a_set_edited_between_the_job_and_its_reading_is_told(listed: Path) -> N
 @pytest.mark.parametrize("edit", ["content", "name", "more"])
 def test_a_folder_edited_between_the_job_and_its_reading_is_told(edit: str, tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(encoded(picture(1), "PNG"))
-    pinned = EvaluationRule(against=(tmp_path,)).pinned()
+    pinned = DecontaminateRule(against=(tmp_path,)).pinned()
     assert settled(pinned, ROWS) is not None
     match edit:
         case "content":
@@ -321,9 +321,9 @@ def test_a_folder_edited_between_the_job_and_its_reading_is_told(edit: str, tmp_
 def test_a_rule_is_the_same_wherever_its_set_lies_and_another_once_that_is_edited(
     listed: Path, tmp_path: Path
 ) -> None:
-    rule = EvaluationRule(against=(listed,))
+    rule = DecontaminateRule(against=(listed,))
     identity = rule.identity()
-    moved = EvaluationRule(against=(listed.rename(tmp_path / "moved.txt"),))
+    moved = DecontaminateRule(against=(listed.rename(tmp_path / "moved.txt"),))
     assert moved.identity() == identity
     assert moved.pinned().identity() == identity
     assert moved.model_copy(update={"within_bits": 5}).identity() != identity
@@ -334,7 +334,7 @@ def test_a_rule_is_the_same_wherever_its_set_lies_and_another_once_that_is_edite
 def test_a_pinned_rule_stays_the_one_it_was_bound_to_though_its_set_is_edited(
     listed: Path,
 ) -> None:
-    pinned = EvaluationRule(against=(listed,)).pinned()
+    pinned = DecontaminateRule(against=(listed,)).pinned()
     identity = pinned.identity()
     list_of(listed, [f"{sha256(9)} other.jpg"])
     assert pinned.identity() == identity

@@ -34,10 +34,10 @@ def run(draw_pool, tmp_path: Path) -> Path:
 
 def _step(run: Path) -> Step:
     rule = ExactDuplicateRule(keep="clip_score")
-    about = Step(name="about", rule=rule.about, outcome=run / "outcomes" / "about" / "f")
+    finder = Step(name="finder", rule=rule.finder, outcome=run / "outcomes" / "finder" / "f")
     measures = (run / "measures" / "clip-pocket" / "f",)
     outcome = run / "outcomes" / "exact_duplicate" / "f"
-    return Step(name="rules.0.exact", rule=rule, measures=measures, outcome=outcome, about=about)
+    return Step(name="rules.0.exact", rule=rule, measures=measures, outcome=outcome, finder=finder)
 
 
 def _find_all(run: Path, shards: list[int], step: Step) -> None:
@@ -60,10 +60,10 @@ def _score(part: Part) -> int:
 
 def _mill(run: Path, shards: list[int]) -> Step:
     step = _step(run)
-    assert step.about is not None
-    _find_all(run, shards, step.about)
+    assert step.finder is not None
+    _find_all(run, shards, step.finder)
     for shard in shards:
-        measure_shard(shard, run, step.measures[0], [], _score, step.about)
+        measure_shard(shard, run, step.measures[0], [], _score, step.finder)
     settle(None, run, step, [g for n in shards for g in gather_columns(n, run, [], step)])
     return step
 
@@ -72,7 +72,7 @@ def test_only_images_that_are_found_are_measured(run: Path) -> None:
     step = _mill(run, [0, 1, 2])
     measured = [read_measure(step.measures[0], shard).num_rows for shard in SHARDS]
     assert measured == [1, 2, 2]
-    assert rows_for(run / "pool", 0, [], step.about)["row"].to_pylist() == [0]
+    assert rows_for(run / "pool", 0, [], step.finder)["row"].to_pylist() == [0]
 
 
 def test_the_best_score_stays_and_the_ledger_names_it(run: Path) -> None:
@@ -99,7 +99,7 @@ def test_outcomes_do_not_depend_on_the_order_of_shards(
     for shard, rows in SHARDS.items():
         draw_pool(other / "pool", shard, rows)
     one, two = _mill(run, [0, 1, 2]), _mill(other, [2, 0, 1])
-    for a, b in ((one, two), (one.about, two.about)):
+    for a, b in ((one, two), (one.finder, two.finder)):
         assert a is not None
         assert b is not None
         assert a.outcome is not None
@@ -111,7 +111,7 @@ def test_decide_finds_the_same_in_one_process(run: Path) -> None:
     step = _mill(run, [0, 1, 2])
     decided = decide_at_once(run / "pool", 3, [step])
     assert decided.unmeasured == 0
-    assert [of.name for of, _ in decided.outcomes] == ["about", "rules.0.exact"]
+    assert [of.name for of, _ in decided.outcomes] == ["finder", "rules.0.exact"]
     for of, outcome in decided.outcomes:
         assert of.outcome is not None
         assert outcome.equals(pq.read_table(of.outcome / OUTCOME_FILE))
@@ -121,7 +121,7 @@ def test_decide_finds_the_same_in_one_process(run: Path) -> None:
 
 def test_decide_tells_which_of_those_found_have_no_score_yet(run: Path) -> None:
     step = _step(run)
-    assert step.about is not None
+    assert step.finder is not None
     measure_shard(1, run, step.measures[0], [], _score)
     decided = decide_at_once(run / "pool", 3, [step])
     assert decided.unmeasured == 3  # rows 0, 5 and 6; row 1 is like no other

@@ -17,6 +17,7 @@ from transforms.dedupe.bands import WINDOW
 # Where a chunk's search is: its buckets, the mask and bucket it has come to, how many hashes of the
 # other bucket it has done with, and how many of the bucket itself.
 FIRST, LAST, MASK, BUCKET, SKIPPED, ROW = range(6)
+STATE_SIZE = 6
 ZERO, ONE = np.uint64(0), np.uint64(1)
 
 
@@ -98,7 +99,13 @@ def compare_buckets(ordered, starts, masks, known, limit, shape, state, left, ri
     """Compare a chunk's buckets with those that each mask leads to; gives the number of pairs.
 
     Stops where there may be no room for more, and leaves in `state` where it was. Masks are the
-    outer loop: both buckets then move through memory in order."""
+    outer loop: both buckets then move through memory in order. WINDOW hashes are compared at a
+    time, past the other bucket's end too (there are WINDOW empty ones after the last): `_note`
+    looks again at those that lie in it.
+
+    Args: ordered: flat, in the order of buckets; starts: (buckets + 1,); masks: (M,); known:
+        (earlier bands, 3) of begin, bits, differing; state: (STATE_SIZE,); left, right, bits:
+        (room,), filled from their beginning."""
     size, room, most = 0, len(left) - WINDOW, np.uint64(limit)
     turn, bucket = state[MASK], np.uint64(state[BUCKET])
     window, row = np.uint64(state[SKIPPED]), np.uint64(state[ROW])

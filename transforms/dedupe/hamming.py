@@ -14,7 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.dedupe.bands import WINDOW, Band, plan_bands
-from transforms.dedupe.near_kernels import MASK, bucket_starts, compare_buckets, keyed, look_up
+from transforms.dedupe.hamming_kernels import (
+    BUCKET,
+    FIRST,
+    LAST,
+    MASK,
+    STATE_SIZE,
+    bucket_starts,
+    compare_buckets,
+    keyed,
+    look_up,
+)
 
 Hashes = npt.NDArray[np.uint64]  # (N,) of 64 bits, or (N, W) of 64 * W
 I64 = npt.NDArray[np.int64]
@@ -34,7 +44,7 @@ class Pairs(NamedTuple):
 
 def near_pairs(hashes: Hashes, limit: int) -> Pairs:
     """All pairs that differ in at most `limit` bits, sorted. Equal hashes are pairs as well: a
-    caller that may have many of these collapses them first (`np.unique`)."""
+    caller that may have many of these collapses them first (`keepers.collapsed`)."""
     found = list(near_pair_blocks(hashes, limit))
     joined = [np.concatenate(parts) for parts in zip(Pairs(*_NO_PAIRS), *found, strict=True)]
     order = np.lexsort((joined[1], joined[0]))
@@ -56,7 +66,10 @@ def near_pair_blocks(hashes: Hashes, limit: int, threads: int | None = None) -> 
 
 def nearest(asked: Hashes, hashes: Hashes, limit: int) -> tuple[I64, I64]:
     """(A,) twice: for each hash asked for, the place of the nearest of others that differs in at
-    most `limit` bits, or -1, and in how many it differs. Of equally near ones the first."""
+    most `limit` bits, or -1, and in how many it differs, or limit + 1. Of equally near ones the
+    first.
+
+    Raises: ValueError: as `near_pair_blocks`, or hashes of two widths."""
     questions, words = as_words(asked), as_words(hashes)
     if questions.shape[1] != words.shape[1]:
         raise ValueError(f"hashes of {words.shape[1]} and {questions.shape[1]} words are not alike")
@@ -67,17 +80,6 @@ def nearest(asked: Hashes, hashes: Hashes, limit: int) -> tuple[I64, I64]:
             found = (questions.reshape(-1), band.begin, band.bits, *_sorted_by(words, band))
             look_up(*found, band.masks, shape, places, bits)
     return places, bits
-
-
-def compared(hashes: Hashes, limit: int) -> int:
-    """How many pairs of hashes a search compares, of the N * (N - 1) / 2 that there are."""
-    words, total = as_words(hashes), 0
-    for band in plan_bands(len(words), words.shape[1] * WORD_BITS, limit):
-        sizes = np.diff(_sorted_by(words, band)[0].astype(np.int64))
-        for mask in band.masks:
-            others = sizes[np.arange(len(sizes)) ^ mask]
-            total += int((sizes * (others - (mask == 0))).sum()) // 2
-    return total
 
 
 def as_words(hashes: Hashes) -> npt.NDArray[np.uint64]:
@@ -127,8 +129,9 @@ def _chunks(starts: npt.NDArray[np.uint32], count: int) -> list[I64]:
     rows = int(starts[-1])
     ends = np.searchsorted(starts, np.linspace(0, rows, count + 1)[1:-1])
     bounds = np.unique([0, *ends.tolist(), len(starts) - 1])
-    pairs = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-    return [np.array([begin, end, 0, begin, 0, 0], np.int64) for begin, end in pairs]
+    states = np.zeros((len(bounds) - 1, STATE_SIZE), np.int64)
+    states[:, FIRST], states[:, LAST], states[:, BUCKET] = bounds[:-1], bounds[1:], bounds[:-1]
+    return list(states)
 
 
 def _sorted_by(

@@ -3,9 +3,10 @@
 # pyarrow makes its compute functions when it is imported.
 
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, PrivateAttr, StrictInt
@@ -14,14 +15,14 @@ from schemas.errors import RunFailedError
 from schemas.fingerprint import Json
 from schemas.outcome import Reason, Stage
 from transforms.decide.rule import I64, Rule, Verdict
-from transforms.dedupe.hash_list import digest_of, read_hashes
-from transforms.dedupe.near import nearest
+from transforms.dedupe.hamming import nearest
+from transforms.dedupe.hash_list import check_hashes, digest_of, read_hashes
 from transforms.dedupe.near_duplicate import DEFAULT_LIMIT, HASHED, MOST_LIMIT
 
 PHASH, PIXELS = HASHED["phash"][0], "image_hash.pixels"
 
 
-class EvaluationRule(Rule):
+class DecontaminateRule(Rule):
     """Drop an image that has the bytes or the pixels of an evaluation image, or looks like one."""
 
     stage = Stage.DEDUPE
@@ -46,24 +47,24 @@ class EvaluationRule(Rule):
 
     @property
     def whole_pool(self) -> bool:
-        """Its outcome is the hashes of the evaluation images: they are read once for all."""
+        """Its outcome is the hashes of the evaluation images: one worker makes them for all."""
         return True
 
     def identity(self) -> Json:
-        return {"against": self._digests or self._found(), "within_bits": self.within_bits}
+        return {"against": self._digests or self._digests_now(), "within_bits": self.within_bits}
 
     def pinned(self) -> Self:
         rule = self.model_copy()
-        rule._digests = self._digests or self._found()
+        rule._digests = self._digests or self._digests_now()
         return rule
 
     def check(self) -> None:
         for path in self.against:
-            read_hashes(path)
+            check_hashes(path)
 
     def settle(self, gathered: pa.Table) -> pa.Table:
         """HASH_LIST_SCHEMA of all evaluation images."""
-        if self._digests not in (None, self._found()):
+        if self._digests not in (None, self._digests_now()):
             raise RunFailedError(
                 "An evaluation set of the rule decontaminate was edited while the run went on:"
                 " run again."
@@ -96,7 +97,7 @@ class EvaluationRule(Rule):
             )
         ]
 
-    def _found(self) -> tuple[Json, ...]:
+    def _digests_now(self) -> tuple[Json, ...]:
         return tuple(digest_of(path) for path in self.against)
 
 
@@ -105,18 +106,25 @@ def _named_by(name: str, hashes: pa.Table) -> pa.Table:
     return hashes.set_column(0, "name", names)
 
 
-def matches(rows: pa.Table, hashes: pa.Table, within_bits: int) -> tuple[I64, I64, np.ndarray]:
-    """(rows,) three times: the evaluation image that each matches, or -1; in how many bits of
-    pHash it differs; and by what it was found: bytes, pixels or bits. The surest way counts."""
+class Matches(NamedTuple):
+    """The evaluation image that each row matches, by the surest way."""
+
+    places: I64  # (rows,): among the hashes, or -1
+    bits: I64  # (rows,): in which the pHash differs; 0 by bytes or pixels
+    ways: npt.NDArray[np.str_]  # (rows,): bytes, pixels or bits
+
+
+def matches(rows: pa.Table, hashes: pa.Table, within_bits: int) -> Matches:
+    """Compare rows (sha256, PIXELS, PHASH) with HASH_LIST_SCHEMA."""
     known = np.flatnonzero(hashes["phash"].is_valid().to_numpy())
     base = hashes["phash"].drop_null().to_numpy()
     places, bits = nearest(rows[PHASH].to_numpy(), base, within_bits)
     found = places >= 0
     places[found] = known[places[found]]
-    ways = np.full(rows.num_rows, "bits", object)
+    ways = np.full(rows.num_rows, "bits", "U6")
     for way, ours, theirs in (("pixels", PIXELS, "pixels"), ("bytes", "sha256", "sha256")):
         column = rows[ours].combine_chunks()
         same = pc.index_in(column, hashes[theirs].combine_chunks(), skip_nulls=True)
         equal = same.is_valid().to_numpy(zero_copy_only=False)
         places[equal], bits[equal], ways[equal] = same.drop_null().to_numpy(), 0, way
-    return places, bits, ways
+    return Matches(places, bits, ways)
