@@ -3,13 +3,13 @@
 # pyarrow makes its compute functions when it is imported.
 
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, PrivateAttr, StrictInt
+from pydantic import Field, PrivateAttr, StrictInt, field_validator
 
 from schemas.errors import RunFailedError
 from schemas.fingerprint import Json
@@ -36,6 +36,11 @@ class DecontaminateRule(Rule):
         description="How many bits of pHash may differ.",
     )
     _digests: tuple[Json, ...] | None = PrivateAttr(default=None)  # what a pinned rule reads
+
+    @field_validator("against", mode="before")
+    @classmethod
+    def _one_or_several(cls, against: Any) -> Any:
+        return [against] if isinstance(against, str) else against
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -338,3 +338,8 @@ def test_a_pinned_rule_stays_the_one_it_was_bound_to_though_its_set_is_edited(
     identity = pinned.identity()
     list_of(listed, [f"{sha256(9)} other.jpg"])
     assert pinned.identity() == identity
+
+
+def test_one_set_needs_no_list_around_it(listed: Path) -> None:
+    one = DecontaminateRule.model_validate({"against": str(listed)})
+    assert one == DecontaminateRule(against=(listed,))
