@@ -83,19 +83,20 @@ class Job:
         name, rule = self.recipe.rules[place].name, self.recipe.rules[place].rule
         finder = None
         if rule.finder is not None:
-            described = self._describe(f"{name}.finder", rule.finder, rule.finder.identity())
-            finder = self._make_step(place, rule.finder, f"{name}.finder", described)
-        return replace(self._make_step(place, rule, name, self._described[place]), finder=finder)
+            finder = self._make_step(place, rule.finder, f"{name}.finder", rule.finder.identity())
+        step = self._make_step(place, rule, name, self._rule_identities[place])
+        return replace(step, finder=finder)
 
-    def _make_step(self, place: int, rule: Rule, name: str, described: Json) -> Step:
+    def _make_step(self, place: int, rule: Rule, name: str, identity: Json) -> Step:
         """`name` is that of the outcome's folder; the step bears that of the recipe's rule."""
         outcome = None
         if rule.whole_pool:  # depends on all rules up to here
+            described = self._describe(name, rule, identity)
             found = self._fingerprint("outcome", [*self._described[:place], described])
             outcome = self.layout.outcome(name, found)
         return Step(
             name=f"rules.{place}.{self.recipe.rules[place].name}",
-            rule=rule.pinned(),
+            rule=rule.pinned(identity),
             measures=tuple(self.measure(measure) for measure in rule.measures),
             outcome=outcome,
         )

@@ -114,12 +114,19 @@ class RuleStep(_OneKey):
     not_: "RuleStep | None" = Field(default=None, alias="not")
 
     @model_validator(mode="after")
-    def _captions_are_given(self) -> Self:
-        """any_of and not join what rules drop; to whom captions go is lost there."""
-        if self.name in ("any_of", "not"):
-            for place, rule in self.leaves(""):
-                if isinstance(rule, DuplicateRule) and rule.give_captions:
-                    raise ValueError(f"{place.lstrip('.')}: no `give_captions` inside {self.name}")
+    def _duplicates_can_be_joined(self) -> Self:
+        """Two rules that see the same rows could drop each other's keepers; and any_of and not
+        lose to whom captions go."""
+        if self.name not in ("all_of", "any_of", "not"):
+            return self
+        of_duplicates = [rule for _, rule in self.leaves("") if isinstance(rule, DuplicateRule)]
+        if len(of_duplicates) > 1:
+            raise ValueError(
+                "two rules of duplicates inside one could drop each other's keepers: put them one"
+                " after the other"
+            )
+        if self.name != "all_of" and any(rule.give_captions for rule in of_duplicates):
+            raise ValueError(f"no `give_captions` inside {self.name}")
         return self
 
     @property

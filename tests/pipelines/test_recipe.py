@@ -329,8 +329,8 @@ def test_duplicates_are_kept_by_the_score_of_the_recipes_clip_rule() -> None:
     assert _kept_by([scored, near]) == [("clip_score", "b")]
     assert _kept_by([{"near_duplicate": {"keep": "first"}}, scored]) == [("first", None)]
     assert _kept_by([{"near_duplicate": {"clip": "c"}}, scored]) == [("clip_score", "c")]
-    joined = [{"not": near}, {"any_of": [near, {"all_of": [{"exact_duplicate": {}}]}]}, scored]
-    assert _kept_by(joined) == [("clip_score", "b")] * 3
+    deep = {"any_of": [{"all_of": [{"exact_duplicate": {}}]}, {"sample": {"rows": 9}}]}
+    assert _kept_by([{"not": near}, deep, scored]) == [("clip_score", "b")] * 2
 
 
 def test_a_hash_is_no_number_to_set_a_limit_on() -> None:
@@ -353,6 +353,7 @@ def test_a_hash_is_no_number_to_set_a_limit_on() -> None:
         {"not": {"near_duplicate": {"give_captions": True}}},
         {"any_of": [{"all_of": [{"near_duplicate": {"give_captions": True}}]}]},
         {"text_duplicate": {"give_captions": True}},
+        {"all_of": [{"near_duplicate": {}}, {"not": {"exact_duplicate": {}}}]},
         {"semantic_duplicate": {"eps": 0.1, "clip": "other"}},
     ],
 )

@@ -100,8 +100,10 @@ def surviving_texts(texts: pa.Table) -> pa.Table:
 
 
 def _last_taker(image: int, takers: Mapping[int, int]) -> int:
-    """Where captions given to an image end: a keeper is never dropped for what it stands for."""
-    while image in takers:
+    """Where captions given to an image end."""
+    passed: set[int] = set()
+    while image in takers and image not in passed:
+        passed.add(image)
         image = takers[image]
     return image
 

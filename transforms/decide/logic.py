@@ -7,7 +7,7 @@ the same rules one after the other would rank the second among what the first le
 import io
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 import numpy as np
 import pyarrow as pa
@@ -42,8 +42,10 @@ class JoinedRule(Rule):
         named = zip(self.names, self.rules, strict=True)
         return [self.word, *([name, rule.identity()] for name, rule in named)]
 
-    def pinned(self) -> Self:
-        return self.model_copy(update={"rules": tuple(rule.pinned() for rule in self.rules)})
+    def pinned(self, identity: Json) -> Self:
+        _, *named = cast(Sequence[Sequence[Json]], identity)  # the word, then name and identity
+        rules = zip(self.rules, named, strict=True)
+        return self.model_copy(update={"rules": tuple(rule.pinned(of) for rule, (_, of) in rules)})
 
     def check(self) -> None:
         for rule in self.rules:

@@ -84,8 +84,9 @@ class Rule(BaseModel):
         """What makes two rules the same, as a part of fingerprints."""
         return self.model_dump(mode="json", exclude_none=True)
 
-    def pinned(self) -> Self:
-        """The rule, bound to what its files hold now: once edited they are another rule's."""
+    def pinned(self, identity: Json) -> Self:
+        """The rule, bound to what its files held when `identity` was taken: once edited they are
+        another rule's."""
         return self
 
     def check(self) -> None:

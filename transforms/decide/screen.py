@@ -95,7 +95,12 @@ def carry_out(
     A row that two verdicts of the rule name ends with the first."""
     for column in step.rule.measured:
         if _CLIP_SCORE.fullmatch(column):
-            _note_scores(screened, places, rows[column].to_numpy(), is_of_all=step.finder is None)
+            _note_scores(
+                screened,
+                places,
+                rows[column].to_numpy(),
+                counts=step.rule.stage is not Stage.DEDUPE,
+            )
     for verdict in step.rule.judge(rows, outcome):
         fallen = np.flatnonzero(verdict.dropped & screened.kept[places])
         drop = Drop(
@@ -112,13 +117,11 @@ def carry_out(
 
 
 def _note_scores(
-    screened: Screened, places: Places, scores: npt.NDArray[np.float32], *, is_of_all: bool
+    screened: Screened, places: Places, scores: npt.NDArray[np.float32], *, counts: bool
 ) -> None:
-    """Those of the last CLIP rule count; where there was none yet, those of a rule about some."""
+    """Those of the last CLIP rule count; where there was none yet, those that chose keepers."""
     before = screened.clip_score[places]
-    screened.clip_score[places] = (
-        scores if is_of_all else np.where(np.isnan(before), scores, before)
-    )
+    screened.clip_score[places] = scores if counts else np.where(np.isnan(before), scores, before)
 
 
 def measured_rows(step: Step, shard: int, rows: pa.Table, lacking: Lacking) -> pa.Table:

@@ -4,7 +4,7 @@
 
 import csv
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -37,9 +37,10 @@ class SelectionRule(Rule):
     def identity(self) -> Json:
         return {"file": self._sha256 or _sha256(self.file), "form": self.file.suffix}
 
-    def pinned(self) -> Self:
+    def pinned(self, identity: Json) -> Self:
+        assert isinstance(identity, Mapping)
         rule = self.model_copy()
-        rule._sha256 = self._sha256 or _sha256(self.file)
+        rule._sha256 = str(identity["file"])
         return rule
 
     def check(self) -> None:

@@ -14,14 +14,15 @@ from transforms.dedupe.equal import EqualRule
 DIGEST_BYTES = 16
 CAPTION_HASH_SCHEMA = pa.schema(
     [
-        ("caption", pa.binary(DIGEST_BYTES)),  # of the normalised caption
+        ("caption", pa.binary(DIGEST_BYTES)),  # of the normalised caption; null of an empty one
         ("url_and_caption", pa.binary(DIGEST_BYTES)),  # of the URL as it is, and that caption
     ]
 )
 
 
 class TextDuplicateRule(EqualRule):
-    """Keep one of all rows whose captions are the same once normalised."""
+    """Keep one of all rows whose captions are the same once normalised; rows without a caption
+    have nothing in common."""
 
     reason: ClassVar[Reason] = Reason.TEXT_DUPLICATE
     of: Literal["caption", "url_and_caption"] = Field(
@@ -66,9 +67,12 @@ def _kept(character: str) -> str:
 def caption_hashes(urls: Sequence[str], captions: Sequence[str]) -> pa.Table:
     """CAPTION_HASH_SCHEMA of each row."""
     texts = [normalised(caption) for caption in captions]
-    pairs = (f"{url}\0{text}" for url, text in zip(urls, texts, strict=True))
-    columns = [[_digest(text) for text in found] for found in (texts, pairs)]
-    return pa.table(dict(zip(CAPTION_HASH_SCHEMA.names, columns, strict=True)), CAPTION_HASH_SCHEMA)
+    pairs = zip(urls, texts, strict=True)
+    columns = {
+        "caption": [_digest(text) if text else None for text in texts],
+        "url_and_caption": [_digest(f"{url}\0{text}") for url, text in pairs],
+    }
+    return pa.table(columns, CAPTION_HASH_SCHEMA)
 
 
 def _digest(text: str) -> bytes:

@@ -2,6 +2,7 @@
 # pyright: reportAttributeAccessIssue=false
 # pyarrow makes its compute functions when it is imported.
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -35,7 +36,7 @@ class DecontaminateRule(Rule):
         le=MOST_LIMIT["phash"],
         description="How many bits of pHash may differ.",
     )
-    _digests: tuple[Json, ...] | None = PrivateAttr(default=None)  # what a pinned rule reads
+    _digests: Json = PrivateAttr(default=None)  # what a pinned rule reads
 
     @field_validator("against", mode="before")
     @classmethod
@@ -58,9 +59,10 @@ class DecontaminateRule(Rule):
     def identity(self) -> Json:
         return {"against": self._digests or self._digests_now(), "within_bits": self.within_bits}
 
-    def pinned(self) -> Self:
+    def pinned(self, identity: Json) -> Self:
+        assert isinstance(identity, Mapping)
         rule = self.model_copy()
-        rule._digests = self._digests or self._digests_now()
+        rule._digests = identity["against"]
         return rule
 
     def check(self) -> None:
@@ -102,8 +104,8 @@ class DecontaminateRule(Rule):
             )
         ]
 
-    def _digests_now(self) -> tuple[Json, ...]:
-        return tuple(digest_of(path) for path in self.against)
+    def _digests_now(self) -> Json:
+        return [digest_of(path) for path in self.against]
 
 
 def _named_by(name: str, hashes: pa.Table) -> pa.Table:

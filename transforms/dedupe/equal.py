@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from transforms.decide.rule import I64, FinderRule
 from transforms.dedupe.duplicates import DuplicateRule, Kept, Nodes
 
-PARTS = 16  # into which a pool is cut by the first byte of what is compared
+PARTS = 16  # into which a pool is cut
 
 
 class EqualFinder(FinderRule):
@@ -34,7 +34,7 @@ class EqualFinder(FinderRule):
         return ("row", "image", self.column)
 
     def scatter(self, gathered: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-        parts = _first_bytes(gathered[self.column]) % PARTS
+        parts = _parts(gathered[self.column])
         for part in np.unique(parts).tolist():
             yield f"{part:02d}", gathered.filter(pa.array(parts == part))
 
@@ -70,10 +70,13 @@ def codes_of(column: pa.ChunkedArray) -> I64:
     return codes
 
 
-def _first_bytes(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """(rows,): 0 for what is null."""
-    firsts = pc.binary_slice(column.cast(pa.binary()), 0, 1).fill_null(b"\0")
-    return np.frombuffer(b"".join(firsts.to_pylist()), np.uint8)
+def _parts(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """(rows,): a number under PARTS from the first byte, or hex digit, of each; 0 for null."""
+    firsts = pc.binary_slice(column.cast(pa.binary()), 0, 1).fill_null(b"0")
+    found = np.frombuffer(b"".join(firsts.to_pylist()), np.uint8)
+    if pa.types.is_string(column.type):
+        return np.where(found >= ord("A"), found % 32 + 9, found % 16).astype(np.uint8)
+    return found % PARTS
 
 
 def _first_of_equal(groups: I64, rank: I64) -> I64:

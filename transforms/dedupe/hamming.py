@@ -46,7 +46,7 @@ def near_pairs(hashes: Hashes, limit: int) -> Pairs:
     """All pairs that differ in at most `limit` bits, sorted. Equal hashes are pairs as well: a
     caller that may have many of these collapses them first (`keepers.collapsed`)."""
     found = list(near_pair_blocks(hashes, limit))
-    joined = [np.concatenate(parts) for parts in zip(Pairs(*_NO_PAIRS), *found, strict=True)]
+    joined = [np.concatenate(parts) for parts in zip(NO_PAIRS, *found, strict=True)]
     order = np.lexsort((joined[1], joined[0]))
     return Pairs(*(part[order] for part in joined))
 
@@ -150,4 +150,4 @@ def _sorted_by(
     return starts, ordered.reshape(-1), places
 
 
-_NO_PAIRS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
+NO_PAIRS = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))

@@ -7,6 +7,7 @@ a hash a line, of either kind, and maybe a name after it.
 
 import hashlib
 import io
+import os
 import tarfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -111,8 +112,10 @@ def images_of(path: Path) -> Iterator[File]:
 
 
 def _in_folder(folder: Path) -> Iterator[File]:
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS)
-    for file in sorted(file for file in files if file.is_file()):
+    files = (
+        Path(at) / name for at, _, names in os.walk(folder, followlinks=True) for name in names
+    )
+    for file in sorted(file for file in files if file.suffix.lower() in ENDINGS):
         yield File(file.relative_to(folder).as_posix(), file.read_bytes)
 
 
@@ -196,6 +199,8 @@ def _hashes_of(table: pa.Table, field: pa.Field) -> pa.Array:
         return pa.nulls(table.num_rows, field.type)
     values = _plain(table[field.name])
     if not pa.types.is_string(values.type):
+        if field.name == "phash" and not pa.types.is_integer(values.type):
+            raise ValueError(f"its phash is {values.type}, neither hex digits nor whole numbers")
         return values.cast(field.type)
     hexes = [value and _checked(value.lower(), _DIGITS[field.name]) for value in values.to_pylist()]
     of_digits = {"sha256": str, "pixels": bytes.fromhex, "phash": lambda value: int(value, 16)}

@@ -12,7 +12,7 @@ from transforms.decide.rule import I64, FinderRule, as_found
 from transforms.dedupe import pdq, phash
 from transforms.dedupe.duplicates import DuplicateRule, Kept, Nodes
 from transforms.dedupe.hamming import WORD_BITS, Hashes, as_words, near_pair_blocks
-from transforms.dedupe.keepers import NearPairs, collapsed, keepers
+from transforms.dedupe.keepers import collapsed, keepers
 
 Hash = Literal["phash", "pdq"]
 HASHED: dict[Hash, tuple[str, int]] = {  # the column and its bits
@@ -57,12 +57,22 @@ class NearFinder(FinderRule):
         return as_found([self._found(gathered, threads=None)])
 
     def _found(self, together: pa.Table, threads: int | None) -> I64:
-        images, firsts = np.unique(together["image"].to_numpy(), return_index=True)
-        hashes, group = collapsed(_hashes_of(together[HASHED[self.hash][0]])[firsts])
-        found = np.bincount(group, minlength=len(hashes)) > 1
+        images = together["image"].to_numpy()
+        hashes, group = collapsed(_hashes_of(together[HASHED[self.hash][0]]))
+        only = _only_image(images, group, len(hashes))
+        found = only < 0
         for left, right, _ in near_pair_blocks(hashes, self.within_bits, threads):
-            found[left] = found[right] = True
-        return images[found[group]]
+            others = (only[left] != only[right]) | found[left]
+            found[left[others]] = found[right[others]] = True
+        return np.unique(images[found[group]])
+
+
+def _only_image(images: I64, group: I64, groups: int) -> I64:
+    """(groups,): the one image that has a hash, or -1 where several have it."""
+    least, most = np.full(groups, np.iinfo(np.int64).max), np.full(groups, -1)
+    np.minimum.at(least, group, images)
+    np.maximum.at(most, group, images)
+    return np.where(least == most, least, -1)
 
 
 class NearDuplicateRule(DuplicateRule):
@@ -107,7 +117,7 @@ class NearDuplicateRule(DuplicateRule):
         distinct, group = collapsed(hashes)
         best = np.full(len(distinct), len(group))
         np.minimum.at(best, group, nodes.rank)
-        kept = keepers(NearPairs(distinct, self.bits), np.argsort(np.argsort(best)))
+        kept = keepers(distinct, self.bits, np.argsort(np.argsort(best)))
         by_rank = np.argsort(nodes.rank)
         keeper = by_rank[best[kept[group]]]
         differing = np.bitwise_count(as_words(hashes ^ hashes[keeper]))

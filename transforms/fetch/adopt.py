@@ -164,6 +164,7 @@ def _facts(row: dict[str, Any], samples: Samples, file: BinaryIO) -> ImageFacts:
         return ImageFacts.of(Failed(failure=Failure.BROKEN_IMAGE, detail=detail))
     said = {name: row.get(name) for name in _SAID}
     said = {name: seen.get(name) if value is None else value for name, value in said.items()}
+    said["sha256"] = said["sha256"].lower()  # as ours are, to be compared with
     return ImageFacts(status=Status.SUCCESS, **said)
 
 

@@ -14,6 +14,7 @@ from transforms.decide.screen import Step, rows_for, screen
 from transforms.decide.stage import find, gather_columns, scatter, settle, settle_found
 from transforms.dedupe.exact import ExactDuplicateRule
 from transforms.measure.stage import Part, measure_shard
+from transforms.score.rule import ClipScoreRule
 from transforms.shards.measures import read_measure
 
 SAME, OTHER = "ab" * 32, "cd" * 32
@@ -127,3 +128,20 @@ def test_decide_tells_which_of_those_found_have_no_score_yet(run: Path) -> None:
     assert decided.unmeasured == 3  # rows 0, 5 and 6; row 1 is like no other
     reasons = [line["reason"] for s in decided.screens for line in s.ledger().to_pylist()]
     assert reasons == ["unmeasured", None, "gone", None, None, "unmeasured", "unmeasured"]
+
+
+def test_the_scores_of_a_clip_rule_before_are_not_those_that_choose_keepers(run: Path) -> None:
+    step = _mill(run, [0, 1, 2])
+    other = run / "measures" / "clip-other" / "f"
+
+    def score_other(part: Part) -> int:
+        part.write(pa.table({"score": pa.array([0.7] * part.rows.num_rows, pa.float32())}))
+        return 0
+
+    for shard in SHARDS:
+        measure_shard(shard, run, other, [], score_other)
+    rule = ClipScoreRule(model="other", at_least=0.0)
+    before = Step(name="rules.0.clip_score", rule=rule, measures=(other,))
+    assert screen(run / "pool", 1, [before, step]).clip_score.tolist() == pytest.approx([0.7] * 2)
+    scores = screen(run / "pool", 1, [step, before]).clip_score  # the second is dropped before
+    assert scores.tolist() == pytest.approx([0.7, 0.2])

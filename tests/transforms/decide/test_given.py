@@ -73,3 +73,7 @@ def test_a_dropped_rows_caption_is_noted_with_its_keeper(draw_pool, tmp_path: Pa
     assert {row: line["given_by"] for row, line in lines.items()} == {0: None, 1: 1, 4: 4, 5: None}
     assert [lines[row]["caption"] for row in (0, 4, 5)] == [None, "a third", None]
     assert pools[1].ledger()["kept"].to_pylist() == [False, True]
+
+
+def test_images_that_were_given_each_others_captions_do_not_hang() -> None:
+    assert _found(_texts([(1, 2, 1), (2, 1, 2), (3, 3, None)])) == [(3, 3, None)]

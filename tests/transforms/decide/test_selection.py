@@ -225,7 +225,8 @@ def test_a_pinned_rule_reads_nothing_but_what_it_was_pinned_to(tmp_path: Path) -
     path = tmp_path / "mine.txt"
     FILES["plain.txt"](path, CHOSEN)
     rule = SelectionRule(file=path)
-    pinned = pickle.loads(pickle.dumps(AllOf(names=("selection",), rules=(rule,)).pinned()))
+    joined = AllOf(names=("selection",), rules=(rule,))
+    pinned = pickle.loads(pickle.dumps(joined.pinned(joined.identity())))
     before = pinned.identity()
     assert kept(pinned, ROWS) == WANTED
     FILES["plain.txt"](path, CHOSEN[:1])

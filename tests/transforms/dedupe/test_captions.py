@@ -104,7 +104,7 @@ def table(rows: Sequence[tuple[int, str]]) -> pa.Table:
 
 
 DRAWN = st.lists(
-    st.tuples(st.integers(0, 4), st.sampled_from(["A dog", "a dog!", "a cat", "A cat", "", "?"])),
+    st.tuples(st.integers(0, 4), st.sampled_from(["A dog", "a dog!", "a cat", "A cat", "!", "?"])),
     max_size=12,
 )
 RULES = [
@@ -174,6 +174,13 @@ def test_ties_in_size_go_by_uid() -> None:
     keeper = min(range(9), key=uid)
     assert keeper != 0
     assert kept(TextDuplicateRule(), rows) == [row == keeper for row in range(9)]
+
+
+def test_rows_without_a_caption_have_nothing_in_common_but_their_url() -> None:
+    rows = table([(0, ""), (0, "  "), (1, ""), (2, "a dog"), (3, "A dog")])
+    assert kept(TextDuplicateRule(keep="first"), rows) == [True, True, True, True, False]
+    both = TextDuplicateRule(keep="first", of="url_and_caption")
+    assert kept(both, rows) == [True, False, True, True, True]
 
 
 def test_captions_are_not_given_for_they_are_the_same() -> None:

@@ -30,6 +30,10 @@ Known = tuple[str | None, bytes | None, int | None]  # the same of an evaluation
 few_examples = settings(max_examples=20)
 
 
+def pinned_now(rule: DecontaminateRule) -> DecontaminateRule:
+    return rule.pinned(rule.identity())
+
+
 def sha256(number: int) -> str:
     return f"{number:064x}"
 
@@ -286,17 +290,16 @@ def test_a_set_that_cannot_be_used_is_refused_before_anything_runs(tmp_path: Pat
     gone = DecontaminateRule(against=(tmp_path / "gone",))
     with pytest.raises(BadInputError, match="gone does not exist"):
         gone.check()
-    for asked in (gone.pinned, gone.identity):
-        with pytest.raises(BadInputError, match="gone cannot be read: No such file"):
-            asked()
+    with pytest.raises(BadInputError, match="gone cannot be read: No such file"):
+        gone.identity()
 
 
 def test_a_set_edited_between_the_job_and_its_reading_is_told(listed: Path) -> None:
     rule = DecontaminateRule(against=(listed,))
-    pinned = pickle.loads(pickle.dumps(rule.pinned()))
+    pinned = pickle.loads(pickle.dumps(pinned_now(rule)))
     assert settled(pinned, ROWS) == settled(rule, ROWS)
     list_of(listed, [f"{sha256(9)} other.jpg"])
-    for bound in (pinned, pinned.pinned()):
+    for bound in (pinned, pinned.pinned(pinned.identity())):
         with pytest.raises(RunFailedError, match="edited while the run went on: run again"):
             settled(bound, ROWS)
     assert kept(rule, ROWS) == [True, False, False, False, False]  # bound to nothing
@@ -305,7 +308,7 @@ def test_a_set_edited_between_the_job_and_its_reading_is_told(listed: Path) -> N
 @pytest.mark.parametrize("edit", ["content", "name", "more"])
 def test_a_folder_edited_between_the_job_and_its_reading_is_told(edit: str, tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(encoded(picture(1), "PNG"))
-    pinned = DecontaminateRule(against=(tmp_path,)).pinned()
+    pinned = pinned_now(DecontaminateRule(against=(tmp_path,)))
     assert settled(pinned, ROWS) is not None
     match edit:
         case "content":
@@ -325,7 +328,7 @@ def test_a_rule_is_the_same_wherever_its_set_lies_and_another_once_that_is_edite
     identity = rule.identity()
     moved = DecontaminateRule(against=(listed.rename(tmp_path / "moved.txt"),))
     assert moved.identity() == identity
-    assert moved.pinned().identity() == identity
+    assert pinned_now(moved).identity() == identity
     assert moved.model_copy(update={"within_bits": 5}).identity() != identity
     list_of(tmp_path / "moved.txt", [f"{sha256(9)} other.jpg"])
     assert moved.identity() != identity
@@ -334,7 +337,7 @@ def test_a_rule_is_the_same_wherever_its_set_lies_and_another_once_that_is_edite
 def test_a_pinned_rule_stays_the_one_it_was_bound_to_though_its_set_is_edited(
     listed: Path,
 ) -> None:
-    pinned = DecontaminateRule(against=(listed,)).pinned()
+    pinned = pinned_now(DecontaminateRule(against=(listed,)))
     identity = pinned.identity()
     list_of(listed, [f"{sha256(9)} other.jpg"])
     assert pinned.identity() == identity

@@ -404,3 +404,10 @@ def test_the_same_bytes_are_another_list_in_another_form(tmp_path: Path) -> None
     before = digest_of(tmp_path / "l.txt")
     (tmp_path / "l.txt").write_text(SHA256 + "\n")
     assert digest_of(tmp_path / "l.txt") != before
+
+
+def test_a_phash_that_is_no_whole_number_is_refused(tmp_path: Path) -> None:
+    """pandas makes floats of a column with gaps, and their low bits are lost."""
+    pq.write_table(pa.table({"phash": [1.0, None]}), tmp_path / "list.parquet")
+    with pytest.raises(BadInputError, match="phash is double, neither hex digits nor whole"):
+        read_hashes(tmp_path / "list.parquet")

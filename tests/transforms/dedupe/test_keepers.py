@@ -1,7 +1,7 @@
 """What is kept is what one keeps by going through hashes in their order, however pairs come."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.dedupe import keepers as module
-from transforms.dedupe.hamming import Hashes, Pairs, near_pairs
-from transforms.dedupe.keepers import I64, NearPairs, collapsed, keepers
+from transforms.dedupe.hamming import Hashes, Pairs, near_pair_blocks, near_pairs
+from transforms.dedupe.keepers import I64, collapsed, in_one_sweep, in_rounds, keepers
 
 Edge = tuple[int, int]
 
@@ -41,6 +41,12 @@ def one_by_one(edges: list[Edge], rank: list[int]) -> list[int]:
     return keeper
 
 
+def both_ways(blocks: list[Pairs], rank: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The keepers by one sweep, and in rounds."""
+    ranks = np.array(rank, np.int64)
+    return in_one_sweep(blocks, ranks).tolist(), in_rounds(lambda: blocks, ranks).tolist()
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[list[Edge], list[int]]:
     """Pairs that are near, each once, and a rank."""
@@ -55,8 +61,8 @@ def test_those_are_kept_that_are_kept_one_by_one(
     graph: tuple[list[Edge], list[int]], size: int
 ) -> None:
     edges, rank = graph
-    found = keepers(blocks_of(edges, size), np.array(rank))
-    assert found.tolist() == one_by_one(edges, rank)
+    for found in both_ways(blocks_of(edges, size), rank):
+        assert found == one_by_one(edges, rank)
 
 
 @given(graphs())
@@ -64,7 +70,7 @@ def test_none_kept_are_near_each_other_and_each_dropped_is_near_its_keeper(
     graph: tuple[list[Edge], list[int]],
 ) -> None:
     edges, rank = graph
-    keeper = keepers(blocks_of(edges, 5), np.array(rank)).tolist()
+    keeper, _ = both_ways(blocks_of(edges, 5), rank)
     kept = set(keeper)
     assert all(keeper[one] == one for one in kept)
     assert not any(left in kept and right in kept for left, right in edges)
@@ -79,31 +85,37 @@ def test_the_order_of_pairs_and_blocks_does_not_matter(
     graph: tuple[list[Edge], list[int]], size: int, rng: random.Random
 ) -> None:
     edges, rank = graph
-    expected = keepers(blocks_of(edges, 100), np.array(rank))
+    expected = both_ways(blocks_of(edges, 100), rank)
     blocks = blocks_of(rng.sample(edges, len(edges)), size)
     empty = Pairs(*(part[:0] for part in blocks_of([(0, 1)], 1)[0]))
     blocks.insert(rng.randint(0, len(blocks)), empty)
-    np.testing.assert_array_equal(keepers(blocks, np.array(rank)), expected)
+    assert both_ways(blocks, rank) == expected
 
 
 def test_of_a_chain_every_second_is_kept() -> None:
     """Ranks that rise along it take a round for each: the most there can be."""
     count = 60
     chain = [(place, place + 1) for place in range(count - 1)]
-    found = keepers(blocks_of(chain, 7), np.arange(count))
-    assert found.tolist() == [place - place % 2 for place in range(count)]
+    for found in both_ways(blocks_of(chain, 7), range(count)):
+        assert found == [place - place % 2 for place in range(count)]
+
+
+def test_a_long_chain_takes_one_sweep() -> None:
+    count = 300_000
+    chain = Pairs(np.arange(count - 1), np.arange(1, count), np.ones(count - 1, np.uint8))
+    found = in_one_sweep([chain], np.arange(count))
+    np.testing.assert_array_equal(found, np.arange(count) // 2 * 2)
 
 
 def test_the_end_of_a_chain_stays_where_only_the_middle_is_near_it() -> None:
     chain = blocks_of([(0, 1), (1, 2)], 1)
-    assert keepers(chain, np.array([0, 1, 2])).tolist() == [0, 0, 2]
-    assert keepers(chain, np.array([1, 0, 2])).tolist() == [1, 1, 1]
+    assert both_ways(chain, [0, 1, 2]) == ([0, 0, 2], [0, 0, 2])
+    assert both_ways(chain, [1, 0, 2]) == ([1, 1, 1], [1, 1, 1])
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_without_pairs_all_are_kept(count: int) -> None:
-    found = keepers([], np.arange(count)[::-1])
-    assert found.tolist() == list(range(count))
+    assert both_ways([], range(count)[::-1]) == (list(range(count)),) * 2
 
 
 def few_bits(count: int, width: int, seed: int) -> Hashes:
@@ -119,51 +131,22 @@ def edges_of(pairs: Pairs) -> list[Edge]:
     return list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
 
 
-def gone_through(pairs: NearPairs) -> list[Edge]:
-    return sorted(edge for block in pairs for edge in edges_of(block))
-
-
-@pytest.fixture
-def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The limits of all searches that were begun; each gives out ten pairs at a time."""
+def test_pairs_are_searched_for_anew_only_where_too_many_to_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashes = few_bits(60, 64, 0)
+    count = len(near_pairs(hashes, 2).left)
     begun: list[int] = []
 
     def search(hashes: Hashes, limit: int) -> Iterator[Pairs]:
         begun.append(limit)
-        found = near_pairs(hashes, limit)
-        for place in range(0, len(found.left), 10):
-            yield Pairs(*(part[place : place + 10] for part in found))
+        return near_pair_blocks(hashes, limit)
 
     monkeypatch.setattr(module, "near_pair_blocks", search)
-    return begun
-
-
-def test_pairs_are_searched_for_anew_only_where_too_many_to_hold(searches: list[int]) -> None:
-    hashes = few_bits(60, 64, 0)
-    expected = edges_of(near_pairs(hashes, 2))
-    count = len(expected)
-    assert count > 30
-    for held, begun in ((count, 1), (count + 1, 1), (count - 1, 3), (15, 3), (0, 3)):
-        searches.clear()
-        pairs = NearPairs(hashes, 2, held)
-        assert [gone_through(pairs) for _ in range(3)] == [expected] * 3
-        assert searches == [2] * begun
-
-
-def test_pairs_that_were_not_gone_through_to_the_end_are_all_there_the_next_time(
-    searches: list[int],
-) -> None:
-    hashes = few_bits(60, 64, 0)
-    pairs = NearPairs(hashes, 2)
-    assert len(next(iter(pairs)).left) == 10
-    assert gone_through(pairs) == edges_of(near_pairs(hashes, 2))
-    assert searches == [2, 2]
-
-
-def test_where_there_are_no_pairs_one_search_tells(searches: list[int]) -> None:
-    pairs = NearPairs(few_bits(1, 64, 0), 2, held=0)
-    assert [gone_through(pairs) for _ in range(3)] == [[]] * 3
-    assert searches == [2]
+    for held, is_one in ((count, True), (count + 1, True), (count - 1, False), (0, False)):
+        begun.clear()
+        keepers(hashes, 2, np.arange(60), held)
+        assert (len(begun) == 1) == is_one
 
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -177,8 +160,8 @@ def test_of_hashes_those_are_kept_that_are_kept_one_by_one(
     hashes = few_bits(count, width, seed)
     rank: I64 = np.random.default_rng(seed).permutation(count)
     expected = one_by_one(edges_of(near_pairs(hashes, limit)), rank.tolist())
-    assert keepers(NearPairs(hashes, limit, held), rank).tolist() == expected
-    assert keepers(NearPairs(hashes, limit), rank).tolist() == expected
+    assert keepers(hashes, limit, rank, held).tolist() == expected
+    assert keepers(hashes, limit, rank).tolist() == expected
 
 
 @given(st.integers(0, 60), st.sampled_from([64, 256]), SEEDS)

@@ -318,3 +318,14 @@ def test_only_what_is_compared_is_measured_and_gathered(kind: Hash) -> None:
     assert rule.gathers == ("row", "uid", "image", COLUMN[kind])
     assert rule.finder.gathers == ("image", COLUMN[kind])
     assert rule.measures == rule.finder.measures
+
+
+def test_an_image_whose_rows_have_several_hashes_is_found_in_any_order() -> None:
+    """As rows of one URL may in an adopted pool, where each was stored by itself."""
+    rows = table("phash", [0, bits(*range(20)), bits(0), bits(40, 41, 42, 43, 44, 45)])
+    rows = rows.set_column(rows.column_names.index("image"), "image", pa.array([0, 0, 1, 2]))
+    finder = NearFinder(hash="phash", within_bits=2)
+    for order in itertools.permutations(range(4)):
+        assert finder.find(rows.take(list(order))).tolist() == [0, 1]
+    alone = rows.take([0, 1, 3])
+    assert finder.find(alone).tolist() == []
