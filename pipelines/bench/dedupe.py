@@ -17,8 +17,9 @@ import numpy as np
 import typer
 
 from pipelines.bench import dedupe_peer_loop
+from pipelines.bench.contest import Ask, at_most, in_child, say
 from pipelines.bench.dedupe_beam import measure_beam
-from pipelines.bench.dedupe_hashing import Ask, at_most, in_child, measure_hashing, say
+from pipelines.bench.dedupe_hashing import measure_hashing
 from pipelines.bench.dedupe_search import LIMIT, measure_search
 from pipelines.bench.dedupe_semantic import measure_semantic
 from pipelines.bench.machine import Mark, print_marks

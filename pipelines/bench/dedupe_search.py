@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.bench.dedupe_hashing import (
+from pipelines.bench.contest import (
     Ask,
     at_least,
     at_most,

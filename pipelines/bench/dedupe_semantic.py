@@ -15,7 +15,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from pipelines.bench.dedupe_hashing import (
+from pipelines.bench.contest import (
     at_least,
     at_most,
     in_child,

@@ -5,11 +5,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipelines.cli import _run
 from pipelines.recipe import Recipe
 from schemas.errors import BadInputError
 from schemas.report import RunReport
+from transforms.dedupe.hash_list import read_hashes
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,3 +66,36 @@ def test_a_run_lies_in_a_folder_named_after_the_recipe(
     assert _run(["run", str(tmp_path / "mine.yaml"), "--", "--direct_num_workers=1"]) == 2
     assert _run(["run", str(tmp_path / "mine.yaml"), "--out", "there"]) == 2
     assert asked == [(Path("mine-run"), ["--direct_num_workers=1"]), (Path("there"), [])]
+
+
+def test_hashes_of_a_folder_are_listed_for_decontaminate(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "val", tmp_path / "val.parquet"
+    (folder / "deep").mkdir(parents=True)
+    for name, colour in (("a.png", "red"), ("deep/b.jpg", "blue")):
+        Image.new("RGB", (40, 30), colour).save(folder / name)
+    (folder / "labels.txt").write_text("a 1\n")
+    assert _run(["hashes", str(folder), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"2 images in {out}.\n"
+    assert read_hashes(out).equals(read_hashes(folder))
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "told"),
+    [
+        ("gone", "x.parquet", "does not exist"),
+        ("empty", "x.parquet", "no image"),
+        ("empty", "x.csv", ".parquet file"),
+    ],
+)
+def test_hashes_refuses_in_one_sentence(
+    source: str, out: str, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    words = ["hashes", str(tmp_path / source), "--out", str(tmp_path / out)]
+    assert _run(words) == BadInputError.exit_code
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / out).exists()

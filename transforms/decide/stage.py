@@ -45,17 +45,28 @@ class Settle(beam.PTransform):
             gather_columns, self.run, self.before, self.step
         )
         if isinstance(self.step.rule, FinderRule):
-            found = (
-                columns
-                | "scatter" >> beam.FlatMap(scatter, self.step.rule)
-                | beam.GroupByKey()
-                | "find" >> beam.Map(find, *where)
-            )
+            found = columns | Find(*where)
             settling = beam.Map(settle_found, *where, AsIter(found))
         else:
             settling = beam.Map(settle, *where, AsIter(columns))
         settled = input_or_inputs.pipeline | beam.Create([None]) | "settle" >> settling
         return input_or_inputs | "wait" >> beam.Map(_after, AsSingleton(settled)) | beam.Reshuffle()
+
+
+@dataclass(eq=False)
+class Find(beam.PTransform):
+    """Bring the columns of all shards together by key; gives what is found under each."""
+
+    run: Path
+    step: Step
+
+    def expand(self, input_or_inputs):
+        return (
+            input_or_inputs
+            | "scatter" >> beam.FlatMap(scatter, self.step.rule)
+            | beam.GroupByKey()
+            | "find" >> beam.Map(find, self.run, self.step)
+        )
 
 
 @dataclass(eq=False)
