@@ -18,10 +18,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from PIL import Image
 
 from pipelines.decided import open_decided
 from pipelines.job import Job
 from pipelines.look.audit_judge import Judged
+from pipelines.look.instead import keeper_rows, pictures_of
 from pipelines.look.judgements import (
     COLUMNS,
     DROPPED,
@@ -32,6 +34,7 @@ from pipelines.look.judgements import (
     read_judgements,
 )
 from schemas.errors import BadInputError
+from schemas.outcome import Reason
 from schemas.pair import Status
 from transforms.decide.ledger import read_funnel, read_ledger
 from transforms.decide.rule import Mask
@@ -40,7 +43,13 @@ from transforms.shards.commit import write_atomically
 from transforms.shards.pool import PoolImages, read_pool
 
 JUDGEMENTS_FILE, PAGE_FILE = "judgements.csv", "index.html"
-_PICTURE_PX, _JPEG_QUALITY = 512, 80
+_PICTURE_PX, _GAP_PX, _JPEG_QUALITY = 512, 12, 80
+_DUPLICATES = {
+    Reason.EXACT_DUPLICATE,
+    Reason.NEAR_DUPLICATE,
+    Reason.SEMANTIC_DUPLICATE,
+    Reason.TEXT_DUPLICATE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +149,14 @@ def _lines(job: Job, picks: pd.DataFrame) -> list[Line]:
     for shard, group in picks.groupby("shard"):
         for line in _shard_lines(job, int(str(shard)), group["place"].to_numpy(np.int64)):
             found[line["row"]] = line
-    return [found[row] for row in picks["row"].tolist()]
+    lines = [found[row] for row in picks["row"].tolist()]
+    keepers = keeper_rows(job, lines)
+    instead = pictures_of(job, set(keepers.values()))
+    for line in lines:
+        kept = instead.get(keepers.get(line["row"], -1))
+        pictures = [picture for picture in (line["image"], kept) if picture is not None]
+        line["image"] = _data_uri(_side_by_side(pictures)) if pictures else None
+    return lines
 
 
 def _shard_lines(job: Job, shard: int, places: np.ndarray) -> list[Line]:
@@ -153,13 +169,24 @@ def _shard_lines(job: Job, shard: int, places: np.ndarray) -> list[Line]:
     if pictured:
         with PoolImages(job.layout.pool, shard) as images:
             for line in pictured:
-                line["image"] = _data_uri(images, line["key"])
+                line["image"] = images.picture(line["key"])
     return lines
 
 
-def _data_uri(images: PoolImages, key: str) -> str:
-    picture = images.picture(key)
-    picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
+def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    """One picture of all, each no larger than is shown."""
+    for picture in pictures:
+        picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
+    width_px = sum(picture.width for picture in pictures) + _GAP_PX * (len(pictures) - 1)
+    whole = Image.new("RGB", (width_px, max(picture.height for picture in pictures)), "white")
+    left_px = 0
+    for picture in pictures:
+        whole.paste(picture, (left_px, 0))
+        left_px += picture.width + _GAP_PX
+    return whole
+
+
+def _data_uri(picture: Image.Image) -> str:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=_JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
@@ -201,7 +228,8 @@ def _question(of: str) -> str:
     if of == KEPT:
         return "A sample of the rows kept: is it right to keep this pair?"
     rows = "dropped" if of == DROPPED else f"dropped as {of}"
-    return f"A sample of the rows {rows}: is it right to drop this pair?"
+    beside = " On the right is what is kept instead." if of in _DUPLICATES else ""
+    return f"A sample of the rows {rows}: is it right to drop this pair?{beside}"
 
 
 def _shown(line: Line) -> Line:

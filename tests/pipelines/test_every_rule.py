@@ -1,6 +1,7 @@
 """One run with every kind of measure and rule: the graph and `decide` agree on every byte."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from milling import pairmill, run, run_bytes, stamps
 from PIL import Image
 from safetensors.numpy import save_file
 
+from pipelines.job import Job
+from pipelines.look.instead import keeper_rows, pictures_of
 from pipelines.steps import MeasureStep, RuleStep
 from transforms.decide.selection import as_selection
 from transforms.decide.uids import halves
@@ -203,3 +206,22 @@ def test_a_new_head_is_measured_without_embedding_again(
     assert report["kept"] > 0
     done = pairmill("decide", out, recipe, "--json")
     assert json.loads(done.stdout.splitlines()[-1])["unmeasured"] == 0
+
+
+def test_what_is_kept_instead_of_a_duplicate_can_be_looked_at(
+    milled: tuple[Path, dict[str, Any]],
+) -> None:
+    out, _ = milled
+    ledgers = [pq.read_table(path) for path in out.glob("decisions/*/ledger/?????.parquet")]
+    lines = [line for ledger in ledgers for line in ledger.to_pylist()]
+    named = {
+        line["row"]: int(found[1])
+        for line in lines
+        if (line["reason"] or "").endswith("_duplicate")
+        and (found := re.search(r"row (\d+), ", line["detail"]))
+    }
+    assert named
+    job = Job.open(out)
+    assert keeper_rows(job, lines) == named
+    pictures = pictures_of(job, set(named.values()))
+    assert pictures.keys() == set(named.values())
