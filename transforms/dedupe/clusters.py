@@ -53,10 +53,13 @@ def assigned(vectors: F16, centroids: F32) -> Clusters:
     both = np.concatenate([centroids, axes]).T.copy()
     of, norms = np.empty(len(vectors), np.int32), np.empty(len(vectors), np.float32)
     shorts = np.empty((len(vectors), len(axes) + 1), np.float32)
+    # Made once: new memory for each block would take as long as to multiply.
+    room, products = (np.empty((min(BLOCK, len(vectors)), n), np.float32) for n in both.shape)
     for begin in range(0, len(vectors), BLOCK):
         block = slice(begin, begin + BLOCK)
-        found = vectors[block].astype(np.float32)
-        dots = found @ both
+        found, dots = room[: len(of[block])], products[: len(of[block])]
+        np.copyto(found, vectors[block])
+        np.matmul(found, both, out=dots)
         of[block] = dots[:, : len(centroids)].argmax(axis=1)
         norms[block] = np.sqrt(np.einsum("nd,nd->n", found, found))
         along = dots[:, len(centroids) :] / norms[block, None]
