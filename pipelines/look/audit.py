@@ -228,7 +228,7 @@ def _question(of: str) -> str:
     if of == KEPT:
         return "A sample of the rows kept: is it right to keep this pair?"
     rows = "dropped" if of == DROPPED else f"dropped as {of}"
-    beside = " On the right is what is kept instead." if of in _DUPLICATES else ""
+    beside = " Of two pictures the right one is kept instead." if of in _DUPLICATES else ""
     return f"A sample of the rows {rows}: is it right to drop this pair?{beside}"
 
 

@@ -147,3 +147,9 @@ def test_luma_of_a_picture_larger_than_a_block_of_memory_is_pillows() -> None:
     with pytest.raises(ValueError, match="multiple array blocks"):
         pa.array(picture)
     np.testing.assert_array_equal(luma(picture), np.asarray(picture.convert("L")))
+
+
+def test_plain_pictures_of_any_colour_are_within_one_bit() -> None:
+    colours = ["black", "white", "grey", "red", "navy", "#010101"]
+    hashes = [hashed(Image.new("RGB", (40, 30), colour)) for colour in colours]
+    assert max((one ^ other).bit_count() for one in hashes for other in hashes) == 1
