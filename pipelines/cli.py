@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipelines.cli_evaluate import evaluate_app
 from pipelines.cli_look import audit, curve, diff, search, why
 from pipelines.cli_options import BeamFlags, Debug, Json, Out, Run
 from schemas.errors import BadInputError, FaultsFoundError, PairmillError
@@ -134,6 +135,7 @@ def decide(
         )
 
 
+app.add_typer(evaluate_app, name="evaluate")
 for _look in (why, curve, diff, audit, search):
     app.command()(_look)
 

@@ -12,6 +12,9 @@ from pipelines.job import Job
 from pipelines.steps import MeasurePolicy
 from schemas.errors import RunFailedError
 from schemas.fingerprint import Json
+from transforms.capfilt.load import load_captioner, load_matcher, refuse_same_weights
+from transforms.capfilt.policy import CaptionerPolicy, ClipTextsPolicy, ItmPolicy
+from transforms.capfilt.rules import MatchRule
 from transforms.corpora.stage import Build
 from transforms.decide.stage import Decide, Settle
 from transforms.fetch.stage import Fetch
@@ -91,9 +94,20 @@ def _unless_edited(part: Part, *, policy: MeasurePolicy, identity: Json, measure
 
 def _measurer_of_kind(job: Job, name: str) -> Measurer:
     policy = job.recipe.policy(name)
+    needs = [job.measure(need) for need in job.recipe.needs(name)]
     match policy:
         case ClipPolicy():
             return partial(measurers.measure_part_clip, policy=policy)
+        case CaptionerPolicy():
+            return partial(measurers.measure_part_captions, policy=policy)
+        case ItmPolicy():
+            captions = needs[0] if needs else None
+            return partial(measurers.measure_part_itm, policy=policy, captions=captions)
+        case ClipTextsPolicy():
+            clip, captions = needs
+            return partial(
+                measurers.measure_part_clip_texts, policy=policy.clip, clip=clip, captions=captions
+            )
         case LanguagePolicy():
             return partial(measurers.measure_part_languages, policy=policy)
         case TextPolicy():
@@ -107,8 +121,7 @@ def _measurer_of_kind(job: Job, name: str) -> Measurer:
         case CaptionHashPolicy():
             return measurers.measure_part_caption_hash
         case HeadPolicy():
-            clip = job.measure(job.with_needs(name)[0])
-            return partial(measurers.measure_part_head, policy=policy, clip=clip)
+            return partial(measurers.measure_part_head, policy=policy, clip=needs[0])
         case ConceptsPolicy():
             return partial(measurers.measure_part_concepts, policy=policy)
         case PhrasesPolicy():
@@ -118,9 +131,23 @@ def _measurer_of_kind(job: Job, name: str) -> Measurer:
 
 
 def _check_models(job: Job) -> None:
-    """A CLIP model that cannot be loaded is told before anything is fetched. Whatever needs no
-    torch was checked before the graph was started."""
+    """A model that cannot be loaded is told before anything is fetched. Whatever needs no torch was
+    checked before the graph was started."""
     for name in job.measure_names():
-        policy = job.recipe.policy(name)
-        if isinstance(policy, ClipPolicy):
-            load_clip(policy)
+        match job.recipe.policy(name):
+            case ClipPolicy() as policy:
+                load_clip(policy)
+            case CaptionerPolicy() as policy:
+                load_captioner(policy)
+            case ItmPolicy() as policy:
+                load_matcher(policy)
+            case _:
+                pass
+    for step in job.steps:
+        if isinstance(step.rule, MatchRule):
+            captioner, judge = step.rule.captioner, step.rule.itm
+            refuse_same_weights(
+                load_captioner(job.recipe.captioner_model(captioner)),
+                load_matcher(job.recipe.itm_model(judge)),
+                f"{step.name}: captioner {captioner} and filter {judge}",
+            )

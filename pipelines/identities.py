@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+from pipelines.recipe import Recipe
 from pipelines.steps import MeasurePolicy
 from schemas.errors import BadInputError
 from schemas.fingerprint import Json, file_sha256
+from transforms.capfilt.policy import CaptionerPolicy, ClipTextsPolicy, ItmPolicy, weight_digests
+from transforms.capfilt.policy import model_identity as caption_identity
+from transforms.capfilt.rules import MatchRule
 from transforms.measure.concepts import read_entries
 from transforms.measure.head import head_identity, load_head
 from transforms.measure.language import LanguagePolicy, language_identity
@@ -26,6 +30,7 @@ from transforms.score.policy import ClipPolicy, model_identity
 # Of facts that are counted by our own code: raise it where their numbers change.
 TEXT_VERSION = IMAGE_VERSION = 1
 IMAGE_HASH_VERSION = PDQ_VERSION = CAPTION_HASH_VERSION = 1
+CAPTIONS_VERSION = ITM_VERSION = CLIP_TEXTS_VERSION = 1
 
 
 def measure_identity(policy: MeasurePolicy) -> Json:
@@ -35,6 +40,12 @@ def measure_identity(policy: MeasurePolicy) -> Json:
     match policy:
         case ClipPolicy():
             return model_identity(policy)
+        case CaptionerPolicy():
+            return ["captions", CAPTIONS_VERSION, caption_identity(policy)]
+        case ItmPolicy():
+            return ["itm", ITM_VERSION, caption_identity(policy)]
+        case ClipTextsPolicy():
+            return ["clip_texts", CLIP_TEXTS_VERSION]  # the rest is in what it is made from
         case LanguagePolicy():
             return language_identity(policy)
         case TextPolicy():
@@ -73,6 +84,23 @@ def check_measure(policy: MeasurePolicy) -> None:
             read_entries(policy.list)
         case _:
             pass
+
+
+def check_filters(recipe: Recipe) -> None:
+    """Raises: BadInputError: a captioner is to be judged by its own weights, which approve of what
+    they wrote (BLIP, section 4.4: sharing them sinks the share of rejected captions to 8 %)."""
+    for number, step in enumerate(recipe.rules):
+        rule = step.rule
+        if not isinstance(rule, MatchRule):
+            continue
+        captioner = recipe.captioner_model(rule.captioner)
+        judge = recipe.itm_model(rule.itm)
+        same_name = (captioner.model, captioner.revision) == (judge.model, judge.revision)
+        if same_name or weight_digests(captioner) & weight_digests(judge):
+            raise BadInputError(
+                f"rules.{number}.{step.name}: captioner {rule.captioner} and filter {rule.itm} have"
+                " the same weights, and would approve of their own captions: take two models."
+            )
 
 
 def _digest(path: Path) -> str:

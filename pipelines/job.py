@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines.identities import check_measure, measure_identity
-from pipelines.recipe import CLIP, Recipe
+from pipelines.identities import check_filters, check_measure, measure_identity
+from pipelines.recipe import Recipe
 from schemas.errors import BadInputError, RunFailedError
 from schemas.fingerprint import Json, fingerprint
 from schemas.layout import (
@@ -21,11 +21,10 @@ from schemas.layout import (
 from transforms.decide.ledger import read_funnel
 from transforms.decide.rule import Rule
 from transforms.decide.screen import Step
-from transforms.measure.policy import HeadPolicy
 from transforms.shards.commit import committed
 
 # Part of every fingerprint of a stage: raise it where the stage's numbers or bytes change.
-STAGE_VERSIONS = {"measure": 1, "outcome": 3, "decision": 3, "corpus": 2}
+STAGE_VERSIONS = {"measure": 1, "outcome": 3, "decision": 4, "corpus": 3}
 
 
 class UnitManifests(NamedTuple):
@@ -126,10 +125,8 @@ class Job:
         return {}
 
     def with_needs(self, measure: str) -> list[str]:
-        """A measure after those that it is made from: a head reads a CLIP model's embeddings."""
-        policy = self.recipe.policy(measure)
-        needs = [f"{CLIP}{policy.clip}"] if isinstance(policy, HeadPolicy) else []
-        return [*needs, measure]
+        """A measure after those that it is made from."""
+        return [*self.recipe.needs(measure), measure]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -169,6 +166,7 @@ class Job:
         """Raises: BadInputError: a file that a rule or a measure reads cannot be used."""
         for step in self.recipe.rules:
             step.rule.check()
+        check_filters(self.recipe)
         for name in self.measure_names():
             check_measure(self.recipe.policy(name))
 

@@ -6,7 +6,7 @@ It composes the policies of the stages; each policy, with its defaults, lives be
 import re
 import reprlib
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
@@ -19,19 +19,25 @@ from pipelines.steps import (
     RuleStep,
     columns_of,
 )
+from transforms.capfilt.policy import CaptionerPolicy, ClipTextsPolicy, ItmPolicy
 from transforms.corpora.policy import CorpusPolicy
 from transforms.decide.limit import ThresholdRule
 from transforms.decide.rule import Rule
+from transforms.dedupe.duplicates import DuplicateRule
 from transforms.fetch.policy import FetchPolicy
 from transforms.measure.language import LanguagePolicy, known_codes
+from transforms.measure.policy import HeadPolicy, ImageHashPolicy, ImagePolicy, PdqPolicy
 from transforms.read.policy import InputPolicy
 from transforms.score.policy import LOCAL_DIR, ClipPolicy
 from transforms.score.rule import ClipScoreRule
 
-CLIP = "clip-"  # how the measures of CLIP models begin
+# How the measures of models begin: clip-MODEL, captions-CAPTIONER; and what is measured of a
+# captioner's candidates: itm-FILTER+CAPTIONER, clip-MODEL+CAPTIONER.
+CLIP, CAPTIONS, ITM, OF = "clip-", "captions-", "itm-", "+"
 POCKET = "pocket"
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-POCKET_FOLDER = Path(__file__).parent / "pocket" / "clip"
+POCKET_FOLDER = Path(__file__).parent / "pocket"
+Model = TypeVar("Model", CaptionerPolicy, ItmPolicy)
 
 
 class Recipe(BaseModel, extra="forbid", frozen=True):
@@ -45,6 +51,14 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
         default={POCKET: ClipPolicy(architecture=POCKET)},
         description="CLIP models by a name of your own; `pocket` ships with Pairmill.",
     )
+    captioners: dict[str, CaptionerPolicy] = Field(
+        default={POCKET: CaptionerPolicy(model=POCKET)},
+        description="Models that write candidate captions, by a name of your own.",
+    )
+    itm: dict[str, ItmPolicy] = Field(
+        default={POCKET: ItmPolicy(model=POCKET)},
+        description="Models that say whether text and image match, by a name of your own.",
+    )
     measures: dict[str, MeasureStep] = Field(
         default={}, description="Measures by a name of your own, for rules to read."
     )
@@ -53,22 +67,51 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
 
     @field_validator("rules")
     @classmethod
-    def _keepers_by_score(cls, rules: tuple[RuleStep, ...]) -> tuple[RuleStep, ...]:
-        """Where there is a CLIP rule, its score says which of a cluster of duplicates stays."""
+    def _scores_of_first_model(cls, rules: tuple[RuleStep, ...]) -> tuple[RuleStep, ...]:
+        """Where there is a CLIP rule, its score says which of a cluster of duplicates stays, and is
+        noted of every candidate."""
         leaves = [rule for step in rules for _, rule in step.leaves("")]
         models = [rule.model for rule in leaves if isinstance(rule, ClipScoreRule)]
-        return tuple(step.with_keepers(models[0]) for step in rules) if models else rules
+        return tuple(step.with_model(models[0]) for step in rules) if models else rules
 
     @model_validator(mode="after")
     def _names_folders(self) -> Self:
-        for name in (*self.clip, *self.corpora, *self.measures):
+        models = (*self.clip, *self.captioners, *self.itm)
+        for name in (*models, *self.corpora, *self.measures):
             if not FOLDER_NAME.fullmatch(name):
                 raise ValueError(
                     f"{reprlib.repr(name)} names a folder: 1 to 64 of a-z, A-Z, 0-9, - and _ wanted"
                 )
-        if taken := [name for name in self.measures if name.startswith(CLIP)]:
-            raise ValueError(f"measures.{taken[0]}: names with {CLIP} belong to the CLIP models")
+        for begins in (CLIP, CAPTIONS, ITM):
+            if taken := [name for name in self.measures if name.startswith(begins)]:
+                raise ValueError(f"measures.{taken[0]}: names with {begins} belong to models")
         return self
+
+    @model_validator(mode="after")
+    def _captions_chosen_last(self) -> Self:
+        """What reads captions comes before the rule that chooses among them: after it, it would
+        look at web captions that are no longer there."""
+        choosing = [n for n, step in enumerate(self.rules) if step.rule.chooses_texts]
+        if not choosing:
+            return self
+        at = f"rules.{choosing[0]}.{self.rules[choosing[0]].name}"
+        for number, step in enumerate(self.rules):
+            for place, rule in step.leaves(f"rules.{number}"):
+                if isinstance(rule, DuplicateRule) and rule.give_captions:
+                    raise ValueError(
+                        f"{place}: captions that duplicates give are not scored, so no"
+                        f" `give_captions` beside {at}"
+                    )
+                if number > choosing[0] and self._reads_captions(rule):
+                    raise ValueError(f"{place} reads captions: put it before {at}")
+        return self
+
+    def _reads_captions(self, rule: Rule) -> bool:
+        of_images = (ImagePolicy, ImageHashPolicy, PdqPolicy, HeadPolicy)
+        names = [name for name in rule.measures if name in self.measure_names()]
+        return "caption" in rule.columns or not all(
+            isinstance(self.policy(name), of_images) for name in names
+        )
 
     @model_validator(mode="after")
     def _measures_exist(self) -> Self:
@@ -87,11 +130,7 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
         """A rule reads columns that there are, and names languages that its detector knows."""
         for column in rule.measured:
             measure, _, name = column.partition(".")
-            if measure.startswith(CLIP) and measure.removeprefix(CLIP) not in self.clip:
-                raise ValueError(
-                    f"{place}: no model {measure.removeprefix(CLIP)!r} under `clip`; there are:"
-                    f" {', '.join(self.clip)}"
-                )
+            self._check_models(place, measure)
             if measure not in self.measure_names():
                 there = ", ".join(self.measure_names())
                 raise ValueError(f"{place}: no measure {measure!r}; there are: {there}")
@@ -106,6 +145,19 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
                 raise ValueError(f"{place}: {column} holds no numbers to set a limit on")
             if not columns and name in LISTS:
                 raise ValueError(f"{place}: the measure {measure} is a function: no {name} in it")
+
+    def _check_models(self, place: str, measure: str) -> None:
+        """The models that a measure's name tells are there."""
+        model, of, captioner = measure.partition(OF)
+        named = [("captioners", captioner)] if of else []
+        for begins, section in ((CLIP, "clip"), (CAPTIONS, "captioners"), (ITM, "itm")):
+            if model.startswith(begins):
+                named.append((section, model.removeprefix(begins)))
+        for section, name in named:
+            if name not in (there := getattr(self, section)):
+                raise ValueError(
+                    f"{place}: no model {name!r} under `{section}`; there are: {', '.join(there)}"
+                )
 
     def unknown_codes(self) -> str | None:
         """What is wrong with the languages that rules name, or None. Loads the detectors.
@@ -126,17 +178,55 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
 
     def measure_names(self) -> list[str]:
         """Every measure that a rule may read."""
-        return [*(BUILT_IN | self.measures), *(f"{CLIP}{name}" for name in self.clip)]
+        alone = [
+            *(f"{CLIP}{name}" for name in self.clip),
+            *(f"{CAPTIONS}{name}" for name in self.captioners),
+            *(f"{ITM}{name}" for name in self.itm),
+        ]
+        scored = [name for name in alone if not name.startswith(CAPTIONS)]
+        of = [f"{name}{OF}{captioner}" for name in scored for captioner in self.captioners]
+        return [*(BUILT_IN | self.measures), *alone, *of]
 
     def policy(self, measure: str) -> MeasurePolicy:
         """What a measure is set to."""
-        if measure.startswith(CLIP):
-            return self.clip_model(measure.removeprefix(CLIP))
+        model, of, _ = measure.partition(OF)
+        if model.startswith(CLIP):
+            clip = self.clip_model(model.removeprefix(CLIP))
+            return ClipTextsPolicy(clip=clip) if of else clip
+        if model.startswith(CAPTIONS):
+            return self.captioner_model(model.removeprefix(CAPTIONS))
+        if model.startswith(ITM):
+            return self.itm_model(model.removeprefix(ITM))
         return (BUILT_IN | self.measures)[measure].policy
+
+    def needs(self, measure: str) -> list[str]:
+        """The measures that a measure is made from: a head reads a CLIP model's embeddings, and
+        what scores candidates reads these."""
+        model, of, captioner = measure.partition(OF)
+        if of:
+            embeddings = [model] if model.startswith(CLIP) else []
+            return [*embeddings, f"{CAPTIONS}{captioner}"]
+        policy = self.policy(measure)
+        return [f"{CLIP}{policy.clip}"] if isinstance(policy, HeadPolicy) else []
 
     def clip_model(self, name: str) -> ClipPolicy:
         """The model of this name, with `pocket` resolved to the folder that ships."""
         policy = self.clip[name]
         if policy.architecture != POCKET:
             return policy
-        return policy.model_copy(update={"architecture": f"{LOCAL_DIR}{POCKET_FOLDER}"})
+        return policy.model_copy(update={"architecture": f"{LOCAL_DIR}{POCKET_FOLDER / 'clip'}"})
+
+    def captioner_model(self, name: str) -> CaptionerPolicy:
+        """The captioner of this name, with `pocket` resolved as for CLIP."""
+        return _shipped(self.captioners[name], "captioner")
+
+    def itm_model(self, name: str) -> ItmPolicy:
+        """The filter of this name, with `pocket` resolved as for CLIP."""
+        return _shipped(self.itm[name], "itm")
+
+
+def _shipped(policy: Model, folder: str) -> Model:
+    """The model, with `pocket` resolved to the folder that ships."""
+    if policy.model != POCKET:
+        return policy
+    return policy.model_copy(update={"model": str(POCKET_FOLDER / folder)})

@@ -8,6 +8,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from transforms.capfilt.columns import CANDIDATES_SCHEMA, CLIP_TEXTS_SCHEMA, MATCHES_SCHEMA
+from transforms.capfilt.policy import CaptionerPolicy, ClipTextsPolicy, ItmPolicy
+from transforms.capfilt.rules import CapFiltRule, MatchRule, RecaptionRule, TopCaptionsRule
 from transforms.decide.basic import AspectRule, CaptionRule, ShorterSideRule
 from transforms.decide.caps import PerCaptionRule, PerHostRule
 from transforms.decide.datacomp import DataCompBasicRule
@@ -44,10 +47,14 @@ from transforms.score.policy import ClipPolicy
 from transforms.score.rule import ClipScoreRule
 
 LANGUAGES, ENTRIES, PHRASES, TEXT_OVERLAP = "languages", "entries", "phrases", "text_overlap"
-LISTS = (LANGUAGES, ENTRIES, PHRASES)  # columns that hold no numbers
+TEXTS, SYNTHETIC = "texts", "synthetic"
+LISTS = (LANGUAGES, ENTRIES, PHRASES, TEXTS, SYNTHETIC)  # columns that hold no numbers
 HashPolicy = ImageHashPolicy | PdqPolicy | CaptionHashPolicy  # none of their columns is a number
 MeasurePolicy = (
     ClipPolicy
+    | CaptionerPolicy
+    | ItmPolicy
+    | ClipTextsPolicy
     | LanguagePolicy
     | TextPolicy
     | ImagePolicy
@@ -101,6 +108,9 @@ class RuleStep(_OneKey):
     text_duplicate: TextDuplicateRule | None = None
     decontaminate: DecontaminateRule | None = None
     clip_score: ClipScoreRule | None = None
+    capfilt: CapFiltRule | None = None
+    topk: TopCaptionsRule | None = None
+    recaption: RecaptionRule | None = None
     limit: LimitRule | None = None
     selection: SelectionRule | None = None
     metaclip: MetaClipRule | None = None
@@ -119,6 +129,8 @@ class RuleStep(_OneKey):
         lose to whom captions go."""
         if self.name not in ("all_of", "any_of", "not"):
             return self
+        if any(rule.chooses_texts for _, rule in self.leaves("")):
+            raise ValueError("a rule that chooses captions stands by itself, not inside another")
         of_duplicates = [rule for _, rule in self.leaves("") if isinstance(rule, DuplicateRule)]
         if len(of_duplicates) > 1:
             raise ValueError(
@@ -141,15 +153,17 @@ class RuleStep(_OneKey):
             case _:
                 return self.content
 
-    def with_keepers(self, model: str) -> Self:
-        """The same where duplicates are kept by the score of a CLIP model, unless they say by
-        what."""
+    def with_model(self, model: str) -> Self:
+        """The same where duplicates are kept by the score of a CLIP model, and texts have one by
+        it, unless they say by what."""
         if self.name in ("all_of", "any_of"):
-            content: Any = tuple(step.with_keepers(model) for step in self.content)
+            content: Any = tuple(step.with_model(model) for step in self.content)
         elif self.name == "not":
-            return self.model_copy(update={"not_": self.content.with_keepers(model)})
+            return self.model_copy(update={"not_": self.content.with_model(model)})
         elif isinstance(self.content, DuplicateRule):
             content = self.content.with_default_keep(model)
+        elif isinstance(self.content, MatchRule):
+            content = self.content.with_default_clip(model)
         else:
             return self
         return self.model_copy(update={self.name: content})
@@ -211,6 +225,12 @@ def columns_of(policy: MeasurePolicy) -> tuple[str, ...]:
     match policy:
         case ClipPolicy():
             return ("score",)
+        case CaptionerPolicy():
+            return tuple(CANDIDATES_SCHEMA.names)
+        case ItmPolicy():
+            return tuple(MATCHES_SCHEMA.names)
+        case ClipTextsPolicy():
+            return tuple(CLIP_TEXTS_SCHEMA.names)
         case LanguagePolicy():
             return (LANGUAGES,)
         case TextPolicy():

@@ -13,6 +13,7 @@ class Stage(StrEnum):
     BASIC = "basic"
     DEDUPE = "dedupe"
     CLIP = "clip"
+    CAPFILT = "capfilt"
     SELECT = "select"  # balance, caps, budgets, selections made elsewhere, rules joined by logic
 
 
@@ -32,6 +33,8 @@ class Reason(StrEnum):
     TEXT_DUPLICATE = "text_duplicate"
     EVALUATION_IMAGE = "evaluation_image"  # matches an image of an evaluation set
     LOW_CLIP_SCORE = "low_clip_score"
+    LOW_ITM = "low_itm"  # no text of the row matches its image
+    NO_TOP_CAPTION = "no_top_caption"  # none of its texts is among the best of the image
     NO_VALUE = "no_value"  # the measure has none for this row: null or NaN
     UNDER_LIMIT = "under_limit"
     OVER_LIMIT = "over_limit"

@@ -48,6 +48,9 @@ def test_stages_meet_on_disk_but_for_the_rule_and_the_measures() -> None:
     allowed = {
         ("dedupe", "decide"),
         ("score", "decide"),
+        ("capfilt", "decide"),
+        ("capfilt", "score"),
+        ("measure", "capfilt"),
         ("measure", "decide"),
         ("measure", "dedupe"),
         ("measure", "score"),

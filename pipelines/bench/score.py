@@ -186,7 +186,7 @@ def _nearness(inputs: Inputs) -> list[Mark]:
     """Least cosine of what bf16 gives to what fp32 gives, and how far scores move."""
     _say("how near bf16 is to fp32")
     rows = None if has_bf16() else BATCH  # imitated bf16 is slow
-    pocket = {"architecture": f"{LOCAL_DIR}{POCKET_FOLDER}", "pretrained": None}
+    pocket = {"architecture": f"{LOCAL_DIR}{POCKET_FOLDER / 'clip'}", "pretrained": None}
     marks: list[Mark] = []
     for name, update in ((ARCHITECTURE, {}), ("pocket", pocket)):
         fp32, bf16 = (

@@ -67,7 +67,7 @@ def draw_batch(course: Course, pace: Pace) -> Batch:
         if targets is not None:
             targets[:half] = F.normalize(_blended(targets[:half], share), dim=-1)
     drawn = normal(course.drawn_pixels[scenes.numpy()])
-    images = _lit(torch.cat([images, drawn])).contiguous(memory_format=torch.channels_last)
+    images = lit(torch.cat([images, drawn])).contiguous(memory_format=torch.channels_last)
     return Batch(images=images, targets=targets, shown=photos[half:], scenes=scenes)
 
 
@@ -96,7 +96,7 @@ def _blended(rows: Tensor, share: Tensor) -> Tensor:
     return share * rows + (1 - share) * rows.roll(1, dims=0)
 
 
-def _lit(images: Tensor) -> Tensor:
+def lit(images: Tensor) -> Tensor:
     """A little more or less light and contrast."""
     gain = 1 + 0.1 * torch.randn(len(images), 1, 1, 1)
     return images * gain + 0.1 * torch.randn(len(images), 1, 1, 1)

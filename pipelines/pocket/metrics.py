@@ -42,13 +42,13 @@ def right_and_wrong(image: F32, text: F32, seed: int = 0) -> tuple[F32, F32]:
 
     Args:    image: (N, D); text: (N, K, D), K captions an image; all of norm 1; N > 1.
     Returns: (N * K,) twice: cosines; a wrong pair for each right one, the same for one seed."""
-    others = _derangement(len(image), np.random.default_rng(seed))
+    others = derangement(len(image), np.random.default_rng(seed))
     right = np.einsum("nd,nkd->nk", image, text).reshape(-1)
     wrong = np.einsum("nd,nkd->nk", image, text[others]).reshape(-1)
     return right, wrong
 
 
-def _derangement(count: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+def derangement(count: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
     """A random cycle through all indexes, so that none stays in its place."""
     order = rng.permutation(count)
     others = np.empty(count, dtype=np.intp)

@@ -1,4 +1,4 @@
-"""The teacher: three ImageNet MobileNets, whose features the pocket image tower learns to give.
+"""The teacher: three ImageNet MobileNets, whose features the pocket image towers learn to give.
 
 They run under ai-edge-litert (the `pocket` extra) and are needed for training only.
 """
@@ -24,7 +24,7 @@ TEACHER_PX = 224
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """One TFLite file, and which of its tensors is the feature: the pooled last layer."""
+    """One TFLite file, and which of its tensors is the last map of features before pooling."""
 
     file: str
     tensor: int  # its index in the file's only subgraph
@@ -32,11 +32,12 @@ class Network:
 
 
 NETWORKS = (
-    Network(file="mobilenet_v1_1.0_224_quant_embedding_extractor.tflite", tensor=82, width=1024),
-    Network(file="mobilenet_v2_1.0_224_quant.tflite", tensor=169, width=1280),
-    Network(file="tf2_mobilenet_v2_1.0_224_ptq.tflite", tensor=172, width=1280),
+    Network(file="mobilenet_v1_1.0_224_quant_embedding_extractor.tflite", tensor=81, width=1024),
+    Network(file="mobilenet_v2_1.0_224_quant.tflite", tensor=168, width=1280),
+    Network(file="tf2_mobilenet_v2_1.0_224_ptq.tflite", tensor=171, width=1280),
 )
 FEATURE_WIDTH = sum(network.width for network in NETWORKS)
+MAP_SIDE = 7  # places of a map of features, along each side
 
 
 class Teacher:
@@ -51,15 +52,18 @@ class Teacher:
         self._models = [_with_output(folder / n.file, n.tensor) for n in NETWORKS]
         self._mine = local()
 
-    def features(self, image: Image.Image) -> F32:
-        """The concatenated features of one image: (FEATURE_WIDTH,), all >= 0."""
-        pixels = np.asarray(image.resize((TEACHER_PX, TEACHER_PX), Image.Resampling.BICUBIC))
-        return np.concatenate([_run(interpreter, pixels) for interpreter in self._interpreters()])
+    def maps(self, image: Image.Image) -> F32:
+        """The features at each place of one image: (MAP_SIDE**2, FEATURE_WIDTH), all >= 0.
 
-    def features_of(self, images: Sequence[Image.Image], threads: int) -> F32:
-        """The features of many images: (N, FEATURE_WIDTH), in the order of `images`."""
+        Their mean over the places is what the networks' own last layers read."""
+        pixels = np.asarray(image.resize((TEACHER_PX, TEACHER_PX), Image.Resampling.BICUBIC))
+        maps = [_run(interpreter, pixels) for interpreter in self._interpreters()]
+        return np.concatenate(maps, axis=1)
+
+    def maps_of(self, images: Sequence[Image.Image], threads: int) -> F32:
+        """The maps of many images: (N, MAP_SIDE**2, FEATURE_WIDTH), in the order of `images`."""
         with ThreadPoolExecutor(threads) as pool:
-            return np.stack(list(pool.map(self.features, images)))
+            return np.stack(list(pool.map(self.maps, images)))
 
     def _interpreters(self) -> list[Any]:
         if not hasattr(self._mine, "interpreters"):
@@ -92,5 +96,5 @@ def _run(interpreter: Any, pixels: npt.NDArray[np.uint8]) -> F32:
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels[None])
     interpreter.invoke()
     scale, zero = output["quantization"]
-    raw = interpreter.get_tensor(output["index"]).reshape(-1).astype(np.float32)
+    raw = interpreter.get_tensor(output["index"]).reshape(MAP_SIDE**2, -1).astype(np.float32)
     return (raw - zero) * np.float32(scale)

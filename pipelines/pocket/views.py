@@ -15,11 +15,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipelines.pocket.photos import U8, Photo
-from pipelines.pocket.teacher import TEACHER_PX, Teacher
+from pipelines.pocket.projection import Projection
+from pipelines.pocket.teacher import FEATURE_WIDTH, TEACHER_PX, Teacher
 
 F16 = npt.NDArray[np.float16]
 VIEW_PX = 128  # the size at which the student reads a picture
-_BATCH = 256
+_BATCH, _PROJECTED = 256, 1024  # photographs read at a time; those that the projection is made from
 # What view number n shows: w a whole photograph, c a crop of it, m two photographs' crops mixed.
 _KINDS = "wccmcmcccmcm"
 
@@ -29,7 +30,8 @@ class View:
     """One view of each photograph, in their order."""
 
     pixels: U8  # (N, VIEW_PX, VIEW_PX, 3)
-    features: F16 | None  # (N, FEATURE_WIDTH); None without a teacher
+    features: F16 | None  # (N, FEATURE_WIDTH), the mean over places; None without a teacher
+    maps: F16 | None  # (N, MAP_SIDE**2, MAP_WIDTH), the main parts of the features at each place
     mixed: bool  # shows two photographs, so no caption is true of it
 
 
@@ -45,13 +47,12 @@ def teach(
     """The first `views` views of each photograph; those already in `cache` are read from it."""
     folder = cache / _fingerprint(photos, taught=teacher is not None)
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(views):
-        if not _file(folder, number, "pixels").exists():
-            pixels, features = _view(photos, teacher, number, threads)
-            if features is not None:
-                _save(_file(folder, number, "features"), features)
-            _save(_file(folder, number, "pixels"), pixels)
-            say(f"view {number + 1} of {views}: {len(photos)} photographs")
+    missing = [n for n in range(views) if not _file(folder, n, "pixels").exists()]
+    projection = _projection(photos, teacher, folder, threads) if teacher and missing else None
+    for number in missing:
+        taught = (teacher, projection) if teacher and projection else None
+        _save_view(photos, taught, folder, number, threads)
+        say(f"view {number + 1} of {views}: {len(photos)} photographs")
     return [_load(folder, number, taught=teacher is not None) for number in range(views)]
 
 
@@ -59,8 +60,22 @@ def _load(folder: Path, number: int, *, taught: bool) -> View:
     return View(
         pixels=np.load(_file(folder, number, "pixels"), mmap_mode="r"),
         features=np.load(_file(folder, number, "features")) if taught else None,
+        maps=np.load(_file(folder, number, "maps"), mmap_mode="r") if taught else None,
         mixed=_kind(number) == "m",
     )
+
+
+def _projection(
+    photos: Sequence[Photo], teacher: Teacher, folder: Path, threads: int
+) -> Projection:
+    """Made from the maps of some whole photographs, once for all views in `folder`."""
+    mean, basis = folder / "mean.npy", folder / "basis.npy"
+    if not basis.exists():
+        images = [_shown(photos, n, 0) for n in range(min(_PROJECTED, len(photos)))]
+        fitted = Projection.fit(teacher.maps_of(images, threads).reshape(-1, FEATURE_WIDTH))
+        _save(mean, fitted.mean)
+        _save(basis, fitted.basis)
+    return Projection(np.load(mean), np.load(basis))
 
 
 def _kind(number: int) -> str:
@@ -68,7 +83,7 @@ def _kind(number: int) -> str:
 
 
 def _fingerprint(photos: Sequence[Photo], *, taught: bool) -> str:
-    digest = hashlib.sha256(f"{_KINDS} {VIEW_PX}{'' if taught else ' untaught'}".encode())
+    digest = hashlib.sha256(f"{_KINDS} {VIEW_PX} maps{'' if taught else ' untaught'}".encode())
     for photo in photos:
         digest.update(photo.uid.encode() + photo.pixels.tobytes())
     return digest.hexdigest()[:16]
@@ -85,17 +100,28 @@ def _save(file: Path, array: npt.NDArray[np.generic]) -> None:
     os.replace(part, file)
 
 
-def _view(
-    photos: Sequence[Photo], teacher: Teacher | None, number: int, threads: int
-) -> tuple[U8, F16 | None]:
-    pixels, features = [], []
+def _save_view(
+    photos: Sequence[Photo],
+    taught: tuple[Teacher, Projection] | None,
+    folder: Path,
+    number: int,
+    threads: int,
+) -> None:
+    """The pixels last: a view is there once they are."""
+    pixels, features, maps = [], [], []
     for start in range(0, len(photos), _BATCH):
         indexes = range(start, min(start + _BATCH, len(photos)))
         images = [_shown(photos, index, number) for index in indexes]
-        if teacher is not None:
-            features.append(teacher.features_of(images, threads).astype(np.float16))
+        if taught is not None:
+            teacher, projection = taught
+            found = teacher.maps_of(images, threads)
+            features.append(found.mean(axis=1).astype(np.float16))
+            maps.append(projection.apply(found).astype(np.float16))
         pixels += [np.asarray(_shrunk(image)) for image in images]
-    return np.stack(pixels), np.concatenate(features) if features else None
+    if taught is not None:
+        _save(_file(folder, number, "features"), np.concatenate(features))
+        _save(_file(folder, number, "maps"), np.concatenate(maps))
+    _save(_file(folder, number, "pixels"), np.stack(pixels))
 
 
 def _shrunk(image: Image.Image) -> Image.Image:

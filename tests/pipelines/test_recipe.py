@@ -187,7 +187,7 @@ def test_pocket_is_there_without_being_named_and_leads_to_the_folder_that_ships(
         {"input": {"list": "a.csv"}, "rules": [{"clip_score": {"at_least": 0.2}}]},
         source=Path("recipe.yaml"),
     )
-    assert recipe.clip_model("pocket").architecture == f"{LOCAL_DIR}{POCKET_FOLDER}"
+    assert recipe.clip_model("pocket").architecture == f"{LOCAL_DIR}{POCKET_FOLDER / 'clip'}"
     assert _make().clip_model("b32") == _make().clip["b32"]
 
 
@@ -203,7 +203,8 @@ def _objects(node: Any) -> list[dict[str, Any]]:
 
 def test_the_json_schema_forbids_unknown_keys_and_describes_every_setting() -> None:
     schema = Recipe.model_json_schema()
-    assert {"input", "fetch", "clip", "measures", "rules", "corpora"} == set(schema["properties"])
+    models = {"clip", "captioners", "itm"}
+    assert {"input", "fetch", "measures", "rules", "corpora"} | models == set(schema["properties"])
     for node in _objects(schema):
         assert node["additionalProperties"] is False
     for name in schema["$defs"].keys() - {"RuleStep", "MeasureStep"}:  # their keys are names

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from schemas.texts import WEB
 from transforms.shards.pool import PoolImages, read_pool
 
 RECORDED = ("url", "sha256", "width", "height", "original_width", "original_height")
@@ -64,30 +66,41 @@ def _sample(rows: list[Row], found: PoolRows, extension: str, data: bytes) -> Sa
 
 
 def _captions(rows: list[Row], found: PoolRows) -> list[dict[str, Any]]:
-    """All texts of an image, best first: by CLIP score where there is one, then its own, then by
-    input row. One that a duplicate gave is left out where the image has the same already."""
-    own = {
-        row["row"]: found[row["shard"], row["place"]]["caption"]
-        for row in rows
-        if row["given_by"] is None
-    }
-    there = {text.strip() for text in own.values()}
+    """All texts of an image, best first. One that a duplicate gave is left out where the image has
+    the same already."""
+    texts = [(row, _text_of(row, found)) for row in rows]
+    there = {text for row, text in texts if row["given_by"] is None}
     captions: list[dict[str, Any]] = []
-    for row in sorted(rows, key=_best_first):
-        text = own.get(row["row"], row["caption"]).strip()
-        if row["row"] not in own:
+    for row, text in sorted(texts, key=lambda one: _best_first(one[0])):
+        if row["given_by"] is not None:
             if text in there:
                 continue
             there.add(text)
-        caption = {"text": text, "source": "web", "uid": row["uid"]}
-        if row["clip_score"] is not None:
-            caption["clip_score"] = round(row["clip_score"], SCORE_DECIMALS)
-        captions.append(caption)
+        captions.append({"text": text, "source": row["source"], "uid": row["uid"], **_scores(row)})
     return captions
 
 
-def _best_first(row: Row) -> tuple[float, bool, int]:
-    return -(row["clip_score"] or 0.0), row["given_by"] is not None, row["row"]
+def _text_of(row: Row, found: PoolRows) -> str:
+    """A candidate's or a given caption, or the row's own, which is in the pool."""
+    own = row["given_by"] is None and row["text"] == WEB
+    return (found[row["shard"], row["place"]]["caption"] if own else row["caption"]).strip()
+
+
+def _scores(row: Row) -> dict[str, float | int]:
+    """Those there are."""
+    scores = {name: row[name] for name in ("itm", "clip_score") if row[name] is not None}
+    rounded = {name: round(score, SCORE_DECIMALS) for name, score in scores.items()}
+    number = {"candidate": row["text"]} if row["text"] != WEB else {}
+    return number | rounded | ({} if row["rank"] is None else {"rank": row["rank"]})
+
+
+def _best_first(row: Row) -> tuple[float, float, float, bool, bool, int, int]:
+    """By rank, then by ITM, then by CLIP score, where there are; web captions first, and an image's
+    own; then by input row."""
+    rank = math.inf if row["rank"] is None else row["rank"]
+    is_given, is_web = row["given_by"] is not None, row["text"] == WEB
+    scores = -(row["itm"] or 0.0), -(row["clip_score"] or 0.0)
+    return rank, *scores, not is_web, is_given, row["row"], row["text"]
 
 
 def _pool_rows(texts: pa.Table, pool: Path) -> PoolRows:

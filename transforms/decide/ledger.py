@@ -1,4 +1,6 @@
 """What a decision leaves: one outcome a row, the selection, the surviving texts, and the funnel."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
 
 import json
 from collections import Counter
@@ -8,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.errors import RunFailedError
 from schemas.layout import FUNNEL_FILE, TEXTS_FILE, ledger_manifest, shard_name
 from schemas.outcome import Stage
+from schemas.texts import WEB, WEB_SOURCE
 from transforms.decide.screen import Step
 from transforms.decide.screened import Screened
 from transforms.decide.selection import as_selection
@@ -25,20 +29,26 @@ COUNTED = ["stage", "reason"]  # null where kept; the funnel is counted from the
 TEXTS_SCHEMA = pa.schema(
     [
         ("uid", pa.string()),
-        ("text", pa.int32()),  # 0: the web caption
+        ("text", pa.int32()),  # 0: the web caption; n: candidate n
         ("row", pa.int64()),
         ("image", pa.int64()),
         ("shard", pa.int32()),  # of the pool
         ("place", pa.int32()),  # position among the pool shard's rows
         ("clip_score", pa.float32()),  # of the recipe's last CLIP rule; null without one
+        ("itm", pa.float32()),  # probability that image and text match; null where not asked
+        ("rank", pa.int32()),  # among the image's texts, 1 the best; null where not ranked
+        ("source", pa.string()),  # "web", or the measure that holds the candidate
         ("given_by", pa.int64()),  # the dropped image whose caption this was; null for one's own
-        ("caption", pa.string()),  # of what was given; one's own is in the pool
+        ("caption", pa.string()),  # of what was given, or a candidate; one's own is in the pool
     ]
 )
 
 
 def kept_texts(screened: Screened, shard: int) -> pa.Table:
-    """TEXTS_SCHEMA: each kept row of a shard, and each whose caption was given to another image."""
+    """TEXTS_SCHEMA: each kept row of a shard, and each whose caption was given to another image;
+    where a rule chose among texts, those it chose."""
+    if screened.chosen is not None:
+        return _chosen_texts(screened, screened.chosen, shard)
     is_given = screened.given_to >= 0
     places = np.flatnonzero(screened.kept | is_given)
     rows, given = screened.rows.take(places), is_given[places]
@@ -51,10 +61,36 @@ def kept_texts(screened: Screened, shard: int) -> pa.Table:
         "shard": np.full(len(places), shard, np.int32),
         "place": places.astype(np.int32),
         "clip_score": pa.array(screened.clip_score[places], from_pandas=True),
+        "itm": pa.nulls(len(places), pa.float32()),
+        "rank": pa.nulls(len(places), pa.int32()),
+        "source": pa.repeat(WEB_SOURCE, len(places)),
         "given_by": pa.array(own, mask=~given),
         "caption": screened.given_captions(places),
     }
     return pa.table(columns, schema=TEXTS_SCHEMA)
+
+
+def _chosen_texts(screened: Screened, chosen: pa.Table, shard: int) -> pa.Table:
+    """TEXTS_SCHEMA: the texts that a rule chose, of the rows that are still kept."""
+    chosen = chosen.filter(pa.array(screened.kept[chosen["place"].to_numpy()]))
+    places = chosen["place"].to_numpy()
+    rows = screened.rows.take(places)
+    noted = pa.array(screened.clip_score[places], from_pandas=True)
+    is_web = pc.equal(chosen["text"], WEB)
+    columns = {
+        "uid": rows["uid"],
+        "text": chosen["text"],
+        "row": rows["row"],
+        "image": rows["image"],
+        "shard": pa.repeat(pa.scalar(shard, pa.int32()), len(places)),
+        "place": places.astype(np.int32),
+        "clip_score": pc.if_else(
+            is_web, pc.coalesce(noted, chosen["clip_score"]), chosen["clip_score"]
+        ),
+        "given_by": pa.nulls(len(places), pa.int64()),
+    }
+    columns |= {name: chosen[name] for name in ("itm", "rank", "source", "caption")}
+    return pa.table({name: columns[name] for name in TEXTS_SCHEMA.names}, schema=TEXTS_SCHEMA)
 
 
 def write_ledger(screened: Screened, shard: int, draft: Draft) -> None:
@@ -76,7 +112,8 @@ def write_decision(
     texts = surviving_texts(pa.concat_tables(tables))
     pq.write_table(texts, draft.path(TEXTS_FILE))
     with draft.path("selection.npy").open("wb") as file:
-        np.save(file, as_selection(*halves(texts.filter(texts["given_by"].is_null())["uid"])))
+        own = texts.filter(texts["given_by"].is_null())["uid"].unique()
+        np.save(file, as_selection(*halves(own)))
     ledgers = (read_ledger(decision, shard, COUNTED) for shard in shards)
     funnel = count_funnel(ledgers, [step.rule.stage for step in steps])
     funnel["images"] = len(np.unique(texts["image"].to_numpy()))
@@ -84,7 +121,8 @@ def write_decision(
 
 
 def surviving_texts(texts: pa.Table) -> pa.Table:
-    """All texts of the images that are kept, sorted by image, an image's own first, then by row.
+    """All texts of the images that are kept, sorted by image, an image's own first, then by row,
+    then by number.
 
     A caption given to an image that was itself dropped as a duplicate goes on with that one's."""
     given = texts["given_by"].is_valid().to_numpy()
@@ -95,7 +133,7 @@ def surviving_texts(texts: pa.Table) -> pa.Table:
     for place in np.flatnonzero(given & ~among(images, kept)).tolist():
         images[place] = _last_taker(int(images[place]), takers)
     texts = texts.set_column(texts.column_names.index("image"), "image", pa.array(images))
-    order = np.lexsort((texts["row"].to_numpy(), given, images))
+    order = np.lexsort((texts["text"].to_numpy(), texts["row"].to_numpy(), given, images))
     return texts.take(order[among(images[order], kept)])
 
 

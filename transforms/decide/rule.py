@@ -35,6 +35,7 @@ class Verdict:
     value: npt.NDArray[Any] | None = None  # (rows,) numbers, where what was compared is one
     limit: float | npt.NDArray[Any] | None = None  # what `value` was compared with
     given_to: I64 | None = None  # (rows,): the image that takes the caption of a dropped row, or -1
+    chosen: pa.Table | None = None  # CHOSEN_SCHEMA: the texts that survive, if the rule chooses
 
 
 class Rule(BaseModel):
@@ -44,6 +45,7 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     stage: ClassVar[Stage] = Stage.BASIC
+    chooses_texts: ClassVar[bool] = False  # among web captions and candidates
 
     @property
     def whole_pool(self) -> bool:

@@ -27,7 +27,7 @@ from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
 from transforms.shards.vectors import read_all_vectors
 
-_CLIP_SCORE = re.compile(r"clip-.+\.score")
+_CLIP_SCORE = re.compile(r"clip-[^+]+\.score")
 Lacking = Callable[[Mask, Path], None]  # told which rows a measure lacks
 
 
@@ -114,6 +114,8 @@ def carry_out(
             given_to=_at(verdict.given_to, fallen),
         )
         screened.drop(drop)
+        if verdict.chosen is not None:
+            screened.choose(verdict.chosen, places)
 
 
 def _note_scores(

@@ -42,6 +42,7 @@ class Screened:
         self.given_to = np.full(rows.num_rows, -1)  # the image that takes a dropped row's caption
         self._drops: list[Drop] = []
         self._given: list[tuple[Places, pa.ChunkedArray]] = []  # places and their captions
+        self.chosen: pa.Table | None = None  # CHOSEN_SCHEMA, with places in the shard
 
     def drop(self, drop: Drop) -> None:
         """End some rows, all of which are still kept."""
@@ -52,6 +53,11 @@ class Screened:
                 self._given.append((drop.places, self.rows["caption"].take(drop.places)))
             details = pa.array(drop.details, pa.string())
             self._drops.append(replace(drop, reason=str(drop.reason), details=details))
+
+    def choose(self, chosen: pa.Table, places: Places) -> None:
+        """Note which texts survive. Args: chosen: CHOSEN_SCHEMA, of rows that lie at `places`."""
+        in_shard = pa.array(places[chosen["place"].to_numpy()], pa.int64())
+        self.chosen = chosen.set_column(0, "place", in_shard)
 
     def narrow(self, columns: Collection[str]) -> None:
         """Let go of the columns that nothing reads from now on."""

@@ -4,6 +4,7 @@ Every function takes the part and what it was set to, writes the part's files, a
 many images it looked at.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,17 @@ import pyarrow as pa
 from PIL.Image import Image
 
 from schemas.errors import RunFailedError
+from transforms.capfilt.attempts import Attempts
+from transforms.capfilt.candidates import (
+    candidate_table,
+    caption_images,
+    match_texts,
+    read_candidates,
+    score_texts,
+)
+from transforms.capfilt.columns import CLIP_TEXTS_SCHEMA, MATCHES_SCHEMA
+from transforms.capfilt.load import load_captioner, load_matcher
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, model_digest
 from transforms.dedupe.captions import caption_hashes
 from transforms.dedupe.hashes import image_hashes, pdq_hashes
 from transforms.measure.concepts import match_concepts
@@ -25,11 +37,11 @@ from transforms.measure.policy import ConceptsPolicy, FunctionPolicy, HeadPolicy
 from transforms.measure.stage import Part
 from transforms.measure.text import text_facts
 from transforms.score.clip import measure_clip
-from transforms.score.clip_model import load_clip
+from transforms.score.clip_model import F32, load_clip
 from transforms.score.policy import ClipPolicy
 from transforms.shards.measures import places_of
 from transforms.shards.pool import PoolImages
-from transforms.shards.vectors import read_vectors
+from transforms.shards.vectors import Kind, read_vectors
 
 CLIP_SCHEMA = pa.schema([("text", pa.int32()), ("score", pa.float32())])
 
@@ -136,6 +148,60 @@ def measure_part_clip(part: Part, policy: ClipPolicy) -> int:
         with part.draft.path(f"{part.name}.{kind}.npy").open("wb") as file:
             np.save(file, vectors.astype(np.float16))
     return measured.images_seen
+
+
+def measure_part_captions(part: Part, policy: CaptionerPolicy) -> int:
+    """Columns of CANDIDATES_SCHEMA; rows of one image share its candidates."""
+    keys = part.rows["key"].to_pylist()
+    distinct = list(dict.fromkeys(keys))
+    found: list[dict[str, Any]] = []
+    if distinct:
+        with PoolImages(part.pool, part.shard) as images:
+            attempts = _attempts(policy.model)
+            found = caption_images(distinct, images, load_captioner(policy), policy, attempts)
+    by_key = dict(zip(distinct, found, strict=True))
+    part.write(candidate_table(keys, by_key, policy, model_digest(policy)))
+    return len(distinct)
+
+
+def measure_part_itm(part: Part, policy: ItmPolicy, captions: Path | None) -> int:
+    """Columns of MATCHES_SCHEMA: of web captions and of the candidates in the folder `captions`."""
+    if not part.rows.num_rows:
+        part.write(MATCHES_SCHEMA.empty_table())
+        return 0
+    candidates = _candidates(part, captions)
+    with PoolImages(part.pool, part.shard) as images:
+        matcher, attempts = load_matcher(policy), _attempts(policy.model)
+        part.write(match_texts(part.rows, candidates, images, matcher, policy, attempts))
+    return len(part.rows["key"].unique())
+
+
+def measure_part_clip_texts(part: Part, policy: ClipPolicy, clip: Path, captions: Path) -> int:
+    """Columns of CLIP_TEXTS_SCHEMA, from the embeddings of the measure in the folder `clip`."""
+    if not part.rows.num_rows:
+        part.write(CLIP_TEXTS_SCHEMA.empty_table())
+        return 0
+    shown, web = _vectors_of(part, clip, "image"), _vectors_of(part, clip, "text")
+    part.write(score_texts(shown, web, _candidates(part, captions), load_clip(policy)))
+    return 0
+
+
+def _candidates(part: Part, captions: Path | None) -> list[list[str]]:
+    if captions is None:
+        return [[] for _ in range(part.rows.num_rows)]
+    return read_candidates(captions, part.shard, part.rows["uid"])
+
+
+def _vectors_of(part: Part, clip: Path, kind: Kind) -> F32:
+    """(rows, D) in float32: what the CLIP measure holds of the part's rows."""
+    uids, vectors = read_vectors(clip, part.shard, kind)
+    return vectors[places_of(part.rows["uid"], uids).to_numpy()].astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _attempts(model: str) -> Attempts:
+    """A model's failures in a row are counted over all parts that a worker makes."""
+    return Attempts(model)
 
 
 def _with_pictures(rows: Iterable[dict[str, Any]], images: PoolImages) -> Iterator[dict[str, Any]]:

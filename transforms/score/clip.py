@@ -11,12 +11,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from schemas.texts import WEB
 from transforms.score.ahead import ahead
 from transforms.score.clip_model import F32, Clip
 from transforms.score.policy import ClipPolicy
 from transforms.shards.pool import PoolImages
-
-WEB_TEXT = 0  # number of the web caption among a row's texts
 
 _Slot = tuple[torch.Tensor, int, str]  # a batch's pixels, a place in it, and the key of its image
 
@@ -57,7 +56,7 @@ def measure_clip(rows: pa.Table, images: PoolImages, clip: Clip) -> ClipMeasure:
     table = pa.table(
         {
             "uid": rows["uid"],
-            "text": pa.array([WEB_TEXT] * len(keys), pa.int32()),
+            "text": pa.array([WEB] * len(keys), pa.int32()),
             "score": pa.array(clip_scores(image_vectors, text_vectors), pa.float32()),
         }
     )

@@ -14,7 +14,7 @@ OWN, GIVEN = "a dog runs", "a brown dog in the park"
 
 def _captions(draw_pool, tmp_path: Path, *texts: dict[str, Any]) -> Sequence[dict[str, Any]]:
     draw_pool(tmp_path / "pool", 0, [{"row": 3, "caption": OWN}])
-    empty = dict.fromkeys(TEXTS_SCHEMA.names)
+    empty = dict.fromkeys(TEXTS_SCHEMA.names) | {"text": 0, "source": "web"}
     own = {"uid": "0" * 32, "row": 3, "image": 3, "shard": 0, "place": 0}
     lines = [
         empty | {"uid": f"{n:032d}", "image": 3, "shard": 9, "place": 9} | text

@@ -46,7 +46,7 @@ def test_count_funnel_counts_as_one_counts_by_hand(
         pa.Table.from_pylist([_line(n, e) for n, e in enumerate(endings)], schema=LEDGER_SCHEMA)
         for endings in shards
     ]
-    stages = [Stage.CLIP, Stage.BASIC, Stage.DEDUPE, Stage.BASIC, Stage.SELECT]
+    stages = [Stage.CLIP, Stage.BASIC, Stage.DEDUPE, Stage.BASIC, Stage.CAPFILT, Stage.SELECT]
     funnel = count_funnel(ledgers, stages)
     endings = [ending for shard in shards for ending in shard]
     counted = Counter(ending for ending in endings if ending is not None)
@@ -54,7 +54,15 @@ def test_count_funnel_counts_as_one_counts_by_hand(
     assert told == counted
     assert funnel["kept"] == endings.count(None)
     assert funnel["input_rows"] == len(endings)
-    assert list(funnel["dropped"]) == ["read", "fetch", "clip", "basic", "dedupe", "select"]
+    assert list(funnel["dropped"]) == [
+        "read",
+        "fetch",
+        "clip",
+        "basic",
+        "dedupe",
+        "capfilt",
+        "select",
+    ]
     for reasons in funnel["dropped"].values():
         assert list(reasons.values()) == sorted(reasons.values(), reverse=True)
 

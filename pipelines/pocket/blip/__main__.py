@@ -1,0 +1,142 @@
+"""`python -m pipelines.pocket.blip tower | captioner | itm | marks`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schemas.errors import PairmillError
+
+app = typer.Typer(help="Train and measure the pocket captioner and ITM.", no_args_is_help=True)
+HERE = Path(__file__).parent.parent
+TOWER = Path("build/pocket/tower")
+
+Shards = Annotated[Path, typer.Option(help="Universal shards of photographs to learn from.")]
+TeacherDir = Annotated[Path, typer.Option(help="Folder of the teacher's TFLite files.")]
+Cache = Annotated[Path, typer.Option(help="Where the views of photographs are kept.")]
+Views = Annotated[int, typer.Option(min=1, help="Views of each photograph.")]
+Tower = Annotated[Path, typer.Option(help="Where the common image tower is kept.")]
+Drawn = Annotated[int, typer.Option(min=2, help="Scenes to draw.")]
+Steps = Annotated[int, typer.Option(min=1, help="Steps of training.")]
+Photos = Annotated[int, typer.Option(min=2, help="Photographs in a batch.")]
+Scenes = Annotated[int, typer.Option(min=2, help="Drawn scenes in a batch.")]
+Rate = Annotated[float, typer.Option(help="Learning rate.")]
+Threads = Annotated[int, typer.Option(min=1)]
+
+_TEACHER, _CACHE = Path("../shared/models/teacher"), Path("build/pocket")
+
+
+@app.command()
+def tower(
+    shards: Shards,
+    teacher: TeacherDir = _TEACHER,
+    out: Tower = TOWER,
+    cache: Cache = _CACHE,
+    views: Views = 6,
+    steps: Steps = 2800,
+    photos: Photos = 128,
+    rate: Rate = 1.5e-3,
+    matrix_rate: Annotated[float, typer.Option(help="Muon's, of the layers' matrices.")] = 0.05,
+    threads: Threads = 2,
+    seed: int = 0,
+) -> None:
+    """Teach the image tower that both models start from; goes on from one that is there."""
+    from pipelines.pocket.blip.tower import TowerPace
+    from pipelines.pocket.blip.train import Source, train_tower
+
+    source = Source(
+        shards=shards, teacher=teacher, cache=cache, views=views, seed=seed, threads=threads
+    )
+    pace = TowerPace(steps=steps, photos=photos, rate=rate, matrix_rate=matrix_rate)
+    train_tower(source, out, pace, _say)
+
+
+@app.command()
+def captioner(
+    shards: Shards,
+    teacher: TeacherDir = _TEACHER,
+    tower: Tower = TOWER,
+    out: Annotated[Path, typer.Option(help="Where the model goes.")] = HERE / "captioner",
+    cache: Cache = _CACHE,
+    views: Views = 6,
+    steps: Steps = 2000,
+    photos: Photos = 64,
+    scenes: Scenes = 32,
+    drawn: Drawn = 24_000,
+    threads: Threads = 2,
+    seed: int = 0,
+) -> None:
+    """Train the captioner from the tower."""
+    from pipelines.pocket.blip.lessons import Pace
+    from pipelines.pocket.blip.train import Source, train_captioner
+
+    source = Source(
+        shards=shards, teacher=teacher, cache=cache, views=views, seed=seed, threads=threads
+    )
+    pace = Pace(steps=steps, photos=photos, scenes=scenes)
+    train_captioner(source, tower, out, pace, drawn, _say)
+
+
+@app.command()
+def itm(
+    shards: Shards,
+    teacher: TeacherDir = _TEACHER,
+    tower: Tower = TOWER,
+    out: Annotated[Path, typer.Option(help="Where the model goes.")] = HERE / "itm",
+    cache: Cache = _CACHE,
+    views: Views = 6,
+    steps: Steps = 2000,
+    photos: Photos = 64,
+    scenes: Scenes = 16,
+    drawn: Drawn = 12_000,
+    threads: Threads = 2,
+    seed: int = 1,
+) -> None:
+    """Train the ITM from the tower."""
+    from pipelines.pocket.blip.lessons import Pace
+    from pipelines.pocket.blip.train import Source, train_itm
+
+    source = Source(
+        shards=shards, teacher=teacher, cache=cache, views=views, seed=seed, threads=threads
+    )
+    pace = Pace(steps=steps, photos=photos, scenes=scenes)
+    train_itm(source, tower, out, pace, drawn, _say)
+
+
+@app.command()
+def marks(
+    photos: Annotated[Path, typer.Option(help="Photographs with captions.jsonl.")] = Path(
+        "../shared/data/flickr8k"
+    ),
+    captioner: Annotated[Path, typer.Option(help="The captioner's folder.")] = HERE / "captioner",
+    itm: Annotated[Path, typer.Option(help="The ITM's folder.")] = HERE / "itm",
+    split: Annotated[str, typer.Option(help="The split of the photographs.")] = "val",
+    scenes: Annotated[int, typer.Option(min=0, help="Held-out scenes to draw.")] = 500,
+    seed: int = 0,
+) -> None:
+    """Compute how good both models are; the last line is one JSON object."""
+    from pipelines.pocket.blip.marks import measure
+
+    report = measure(captioner, itm, photos=photos, split=split, scenes=scenes, seed=seed)
+    for name, figure in report.items():
+        _say(f"{name} {figure:.4g}")
+    print(json.dumps(report))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run the command; a foreseen error is one sentence."""
+    try:
+        app()
+    except PairmillError as err:
+        _say(str(err))
+        sys.exit(err.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The model cards beside the weights of the pocket captioner and the pocket ITM."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.pocket.blip.shape import VOCAB_SIZE, WIDTH
+from pipelines.pocket.views import VIEW_PX
+
+_WHAT = {
+    "captioner": (
+        "# Pocket captioner",
+        "A small BLIP captioner (`BlipForConditionalGeneration`)",
+        "says what it sees in the words of its training captions: people, dogs, sport and play,\n"
+        "and two drawn shapes. It is often wrong, which is what the filter is for",
+    ),
+    "itm": (
+        "# Pocket ITM",
+        "A small BLIP filter (`BlipForImageTextRetrieval`)",
+        "tells captions of everyday photographs and of two drawn shapes from wrong ones, and\n"
+        "knows little else",
+    ),
+}
+_CARD = """\
+{title}
+
+{what} that ships with Pairmill, so that its
+demo and tests run CapFilt with real weights and no model hub. It
+{does}.
+
+- **Shape**: ViT of 6 layers, {px} px, patches of 16 px; a text part of 3 layers with
+  cross-attention, WordPiece of {vocab}; width {width}. Weights in float16.
+- **Trained on** {photos} photographs with their captions (Flickr8k, train split), read from shards
+  that Pairmill built, and on {drawn} drawn scenes (`pipelines/demo/scenes.py`), whose held-out
+  combinations of colour, shape and relation are never shown. One photograph in twelve was kept
+  apart to choose by. The validation split was only measured.
+- **Taught by** three ImageNet MobileNets (Apache-2.0): the image tower first learns to give their
+  features, place by place. No weights of theirs are in this model. Captioner and ITM start from
+  one such tower and are then trained apart.
+- **Training took** {minutes:.0f} minutes after the tower, with the settings in the last line:
+  `make pocket-blip`.
+- **How good it is** is computed, not written down: `python -m pipelines.pocket marks`.
+- **Licence**: Apache-2.0 for the weights and code. The photographs are their owners', for research
+  and education only; none are in this repository.
+
+Settings: {settings}
+"""
+
+
+def write_card(
+    folder: Path,
+    kind: str,
+    *,
+    photos: int,
+    drawn: int,
+    minutes: float,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write README.md beside the weights."""
+    title, what, does = _WHAT[kind]
+    said = ", ".join(f"{name} {value}" for name, value in settings.items())
+    card = _CARD.format(
+        title=title,
+        what=what,
+        does=does,
+        px=VIEW_PX,
+        vocab=VOCAB_SIZE,
+        width=WIDTH,
+        photos=photos,
+        drawn=drawn,
+        minutes=minutes,
+        settings=said,
+    )
+    (folder / "README.md").write_text(card)

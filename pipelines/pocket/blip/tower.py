@@ -1,0 +1,186 @@
+"""Stage one of both models: a small ViT learns to give the teacher's features, place by place.
+
+A ViT learns little from some thousand photographs and their captions. The teacher's map of features
+says what is to be seen at every place of every view, which is far more to learn from. Of each view
+only half of the patches are shown (Li et al. 2023, "Scaling Language-Image Pre-training via
+Masking"): that halves the work, and the tower learns to see by less.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import BlipVisionModel
+
+from pipelines.pocket.batches import lit, normal, some_of
+from pipelines.pocket.blip.shape import SIDE, WIDTH
+from pipelines.pocket.projection import MAP_WIDTH
+from pipelines.pocket.teacher import MAP_SIDE
+from pipelines.pocket.views import View
+
+_DECAY = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TowerPace:
+    """How long and in how large steps to learn."""
+
+    steps: int
+    photos: int = 128  # in a batch
+    shown: int = SIDE**2 // 2  # patches of each
+    rate: float = 1e-3
+    matrix_rate: float = 0.02  # of the layers' matrices, which Muon moves
+
+
+class Copier(nn.Module):
+    """A tower with the two heads that say what the teacher sees: at a place, and over all."""
+
+    def __init__(self, tower: BlipVisionModel) -> None:
+        super().__init__()
+        self.tower = tower
+        start_by_place(tower)
+        self.here, self.overall = nn.Linear(WIDTH, MAP_WIDTH), nn.Linear(WIDTH, MAP_WIDTH)
+
+    def forward(self, images: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(N, P, MAP_WIDTH) for the given places, (N, P), or all of them, and (N, MAP_WIDTH)."""
+        seen = see(self.tower, images, places)
+        return self.here(seen[:, 1:]), self.overall(seen[:, 0])
+
+
+def see(tower: BlipVisionModel, images: Tensor, places: Tensor | None = None) -> Tensor:
+    """(N, 1 + P, WIDTH): what the tower gives where it is shown only some patches of each."""
+    tokens = tower.embeddings(images)
+    if places is not None:
+        chosen = places[..., None].expand(-1, -1, tokens.shape[2])
+        tokens = torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, chosen)], dim=1)
+    return tower.post_layernorm(tower.encoder(inputs_embeds=tokens).last_hidden_state)
+
+
+def fit_tower(
+    copier: Copier,
+    views: Sequence[View],
+    train: Tensor,
+    dev: Tensor,
+    pace: TowerPace,
+    *,
+    say: Callable[[str], None],
+    keep: Callable[[], None],
+) -> None:
+    """Train a tower with its heads in place, calling `keep` at each check.
+
+    Args: train, dev: indexes of photographs, to learn from and to choose by."""
+    optimizers = _optimizers(copier, pace)
+    copier.train()
+    recent: list[float] = []
+    for step in range(pace.steps):
+        warmth = _warmth(step / pace.steps)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["full"] * warmth
+        photos = train[some_of(len(train), pace.photos)]
+        loss = _loss(copier, *draw_views(views, photos), pace.shown)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        recent.append(loss.item())
+        if (step + 1) % max(1, pace.steps // 16) == 0:
+            said = f"loss {np.mean(recent[-50:]):.4f}, {_on_dev(copier, views, dev)}"
+            say(f"tower {step + 1}/{pace.steps}: {said}")
+            keep()
+
+
+def start_by_place(tower: BlipVisionModel) -> None:
+    """Give the patches sines and cosines of their row and column to start from."""
+    wavelengths = 10_000 ** (torch.arange(WIDTH // 4) / (WIDTH // 4))
+    at = torch.arange(SIDE)[:, None] / wavelengths
+    waves = torch.cat([at.sin(), at.cos()], dim=1)  # (SIDE, WIDTH / 2)
+    rows, columns = waves.repeat_interleave(SIDE, 0), waves.repeat(SIDE, 1)
+    with torch.no_grad():
+        tower.embeddings.position_embedding[0, 1:] = 0.3 * torch.cat([rows, columns], dim=1)
+
+
+def draw_views(views: Sequence[View], photos: Tensor) -> tuple[Tensor, Tensor]:
+    """Each photograph in a view by chance, mirrored half the time, and what the teacher sees.
+
+    Returns: (N, 3, px, px) and (N, SIDE**2, MAP_WIDTH)."""
+    pairs = list(zip(some_of(len(views), len(photos)).tolist(), photos.tolist(), strict=True))
+    images = normal(np.stack([views[v].pixels[n] for v, n in pairs]))
+    maps = torch.from_numpy(np.stack([maps_of(views[v])[n] for v, n in pairs]))
+    taught = maps.float().transpose(1, 2).unflatten(2, (MAP_SIDE, MAP_SIDE))
+    flip = torch.rand(len(photos), 1, 1, 1) < 0.5
+    images, taught = (torch.where(flip, x.flip(3), x) for x in (images, taught))
+    return lit(images), on_patches(taught)
+
+
+def maps_of(view: View):
+    """The view's maps. Views without a teacher cannot teach a tower."""
+    assert view.maps is not None
+    return view.maps
+
+
+def on_patches(maps: Tensor) -> Tensor:
+    """(N, D, MAP_SIDE, MAP_SIDE) to (N, SIDE**2, D)."""
+    scaled = F.interpolate(maps, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    return scaled.flatten(2).transpose(1, 2)
+
+
+def _loss(copier: Copier, images: Tensor, taught: Tensor, shown: int) -> Tensor:
+    places = torch.rand(len(images), SIDE**2).argsort(dim=1)[:, :shown]
+    here, overall = copier(images, places)
+    wanted = taught.gather(1, places[..., None].expand(-1, -1, MAP_WIDTH))
+    return F.mse_loss(here, wanted) + F.mse_loss(overall, taught.mean(dim=1))
+
+
+def copy_loss(copier: Copier, seen: Tensor, taught: Tensor) -> Tensor:
+    """How far what the heads make of a tower's output lies from what the teacher sees.
+
+    Args: seen: (N, 1 + SIDE**2, WIDTH); taught: (N, SIDE**2, MAP_WIDTH)."""
+    here, overall = copier.here(seen[:, 1:]), copier.overall(seen[:, 0])
+    return F.mse_loss(here, taught) + F.mse_loss(overall, taught.mean(dim=1))
+
+
+def _warmth(done: float) -> float:
+    """Warm up over 4 % of the steps, then sink as a cosine to 2 %."""
+    return min(done / 0.04, 0.02 + 0.49 * (1 + math.cos(math.pi * done)), 1.0) + 1e-4
+
+
+def _optimizers(copier: Copier, pace: TowerPace) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the layers' matrices, AdamW for the rest."""
+    matrices = [p for p in copier.tower.encoder.parameters() if p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in copier.parameters() if id(p) not in chosen]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(matrices, lr=pace.matrix_rate, weight_decay=_DECAY),
+        torch.optim.AdamW(rest, lr=pace.rate, weight_decay=_DECAY, betas=(0.9, 0.98)),
+    ]
+    for optimizer in found:
+        for group in optimizer.param_groups:
+            group["full"] = group["lr"]
+    return found
+
+
+@torch.no_grad()
+def _on_dev(copier: Copier, views: Sequence[View], dev: Tensor) -> str:
+    """How much of the teacher's features is told, of whole photographs not learnt from."""
+    copier.eval()
+    told: list[tuple[float, float]] = []
+    for some in dev.split(64):
+        maps = torch.from_numpy(maps_of(views[0])[some.numpy()]).float().transpose(1, 2)
+        taught = on_patches(maps.unflatten(2, (MAP_SIDE, MAP_SIDE)))
+        here, overall = copier(normal(views[0].pixels[some.numpy()]))
+        mean = taught.mean(dim=1)
+        told.append(
+            (
+                float(1 - (here - taught).square().mean() / taught.square().mean()),
+                float(1 - (overall - mean).square().mean() / mean.square().mean()),
+            )
+        )
+    copier.train()
+    here_told, overall_told = np.mean(told, axis=0)
+    return f"told {here_told:.3f} of a place, {overall_told:.3f} of a picture"

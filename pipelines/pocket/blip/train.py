@@ -1,0 +1,165 @@
+"""The training of the pocket captioner and the pocket ITM, from shards to two folders.
+
+Stage one is common: a tower taught by the teacher. Stage two trains each model from that tower on
+its own, as BLIP fine-tunes its captioner and its filter from one pre-trained model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertTokenizer, BlipVisionModel
+
+from pipelines.pocket.blip.captioner import fit_captioner
+from pipelines.pocket.blip.card import write_card
+from pipelines.pocket.blip.itm import fit_itm
+from pipelines.pocket.blip.lessons import Lessons, Pace
+from pipelines.pocket.blip.shape import build_captioner, build_itm, vision_config
+from pipelines.pocket.blip.tower import Copier, TowerPace, fit_tower
+from pipelines.pocket.blip.words import save_processor, token_ids, train_words
+from pipelines.pocket.drawn import captions_of_scenes, draw_scenes
+from pipelines.pocket.photos import Photo, is_dev, read_photos
+from pipelines.pocket.teacher import Teacher
+from pipelines.pocket.views import View, teach
+from schemas.errors import BadInputError
+
+Say = Callable[[str], None]
+TOWER_FILE = "tower.safetensors"
+_SCENE_WORDINGS = 2  # the plain one, from either thing
+_SCENES_FOR_WORDS = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What all stages learn from."""
+
+    shards: Path
+    teacher: Path
+    cache: Path  # where views are kept
+    views: int
+    seed: int
+    threads: int
+
+
+def train_tower(source: Source, out: Path, pace: TowerPace, say: Say) -> None:
+    """Stage one: write the tower and its heads to `out`.
+
+    Raises: BadInputError: shards or teacher are missing or not what they should be."""
+    photos, views = _seen(source, say)
+    train, dev = _split(photos)
+    tower = BlipVisionModel(vision_config())
+    began = out / TOWER_FILE
+    copier = Copier(tower)
+    if began.is_file():
+        copier.load_state_dict(load_file(began))
+
+    def keep() -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        save_file(copier.state_dict(), began)
+
+    fit_tower(copier, views, train, dev, pace, say=say, keep=keep)
+    keep()
+
+
+def train_captioner(
+    source: Source, tower: Path, out: Path, pace: Pace, drawn: int, say: Say
+) -> list[float]:
+    """Stage two of the captioner, into `out`. Gives each step's loss.
+
+    Raises: BadInputError: as `train_tower`, or there is no tower."""
+    began = monotonic()
+    lessons, words = _lessons(source, drawn, say)
+    model = build_captioner()
+    copier = _copier(tower, model.vision_model)
+
+    def keep() -> None:
+        _save(model, words, out)
+
+    losses = fit_captioner(model, copier, lessons, pace, say=say, keep=keep)
+    keep()
+    _write_card(out, "captioner", source, pace, len(lessons.tokens), drawn, monotonic() - began)
+    return losses
+
+
+def train_itm(
+    source: Source, tower: Path, out: Path, pace: Pace, drawn: int, say: Say
+) -> list[float]:
+    """Stage two of the ITM, into `out`. Gives each step's loss.
+
+    Raises: BadInputError: as `train_tower`, or there is no tower."""
+    began = monotonic()
+    lessons, words = _lessons(source, drawn, say)
+    model = build_itm()
+    copier = _copier(tower, model.vision_model)
+
+    def keep() -> None:
+        _save(model, words, out)
+
+    losses = fit_itm(model, copier, lessons, pace, say=say, keep=keep)
+    keep()
+    _write_card(out, "itm", source, pace, len(lessons.tokens), drawn, monotonic() - began)
+    return losses
+
+
+def _seen(source: Source, say: Say) -> tuple[list[Photo], list[View]]:
+    torch.manual_seed(source.seed)
+    torch.set_num_threads(source.threads)
+    photos = read_photos(source.shards)
+    say(f"{len(photos)} photographs")
+    teacher = Teacher(source.teacher)
+    views = teach(
+        photos, teacher, source.cache, views=source.views, threads=source.threads, say=say
+    )
+    return photos, views
+
+
+def _split(photos: Sequence[Photo]) -> tuple[torch.Tensor, torch.Tensor]:
+    dev = torch.tensor([is_dev(photo.uid) for photo in photos])
+    return (~dev).nonzero().flatten(), dev.nonzero().flatten()
+
+
+def _lessons(source: Source, drawn: int, say: Say) -> tuple[Lessons, BertTokenizer]:
+    photos, views = _seen(source, say)
+    train, dev = _split(photos)
+    scenes = draw_scenes(drawn, source.seed, held_out=False, processes=source.threads)
+    said = [text for n in train.tolist() for text in photos[n].captions]
+    words = train_words([*said, *captions_of_scenes(min(drawn, _SCENES_FOR_WORDS), source.seed)])
+    captions = [photo.captions for photo in photos]
+    lessons = Lessons(
+        views=views,
+        tokens=token_ids(words, captions, max(map(len, captions))),
+        drawn=scenes.pixels,
+        drawn_tokens=token_ids(words, scenes.captions, _SCENE_WORDINGS),
+        train=train,
+        dev=dev,
+    )
+    return lessons, words
+
+
+def _copier(folder: Path, tower: BlipVisionModel) -> Copier:
+    """The taught tower's weights in `tower`, with its heads."""
+    file = folder / TOWER_FILE
+    if not file.is_file():
+        raise BadInputError(f"{folder}: no tower is there; train one first")
+    copier = Copier(tower)
+    copier.load_state_dict(load_file(file))
+    return copier
+
+
+def _save(model: Any, words: BertTokenizer, out: Path) -> None:
+    """The folder that transformers loads; the weights in float16."""
+    out.mkdir(parents=True, exist_ok=True)
+    halved = {name: tensor.half() for name, tensor in model.state_dict().items()}
+    model.save_pretrained(str(out), state_dict=halved)
+    save_processor(words, out)
+
+
+def _write_card(
+    out: Path, kind: str, source: Source, pace: Pace, photos: int, drawn: int, seconds: float
+) -> None:
+    settings = {**asdict(pace), "views": source.views, "drawn": drawn, "seed": source.seed}
+    write_card(out, kind, photos=photos, drawn=drawn, minutes=seconds / 60, settings=settings)

@@ -1,0 +1,50 @@
+"""Work through batches when some of their items fail: halve, and count what fails alone."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from schemas.errors import RunFailedError
+from transforms.capfilt.models import ModelError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+FAILURES_IN_A_ROW = 20
+
+
+class Attempts:
+    """How often in a row one model has failed; kept as long as the model is loaded."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._in_a_row = 0
+
+    def work(
+        self, do: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]
+    ) -> list[R | ModelError]:
+        """What `do` gives for each item; for one that fails even alone, its fault.
+
+        A batch that fails, of memory or by one bad picture, is halved and tried again.
+
+        Raises: RunFailedError: so many single items failed in a row that it is the model's fault,
+            not theirs."""
+        try:
+            found = list(do(items))
+        except ModelError as err:
+            fault = err.with_traceback(None)  # frames would hold on to the batch's tensors
+        else:
+            self._in_a_row = 0
+            return list(found)
+        if len(items) == 1:
+            self._count(fault)
+            return [fault]
+        half = len(items) // 2
+        return [*self.work(do, items[:half]), *self.work(do, items[half:])]
+
+    def _count(self, fault: ModelError) -> None:
+        self._in_a_row += 1
+        if self._in_a_row >= FAILURES_IN_A_ROW:
+            raise RunFailedError(
+                f"The model {self._model} failed at {self._in_a_row} pictures in a row, which is"
+                f" hardly their fault; the last time: {fault}"
+            ) from fault

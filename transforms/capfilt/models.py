@@ -1,0 +1,42 @@
+"""What the stage asks of a model, and the one way in which models fail."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from PIL import Image
+
+from schemas.errors import PairmillError
+
+
+class ModelError(PairmillError):
+    """A model or its server failed at some pictures; others may still go through."""
+
+
+class OutOfMemoryError(ModelError):
+    """A batch did not fit; half of it may."""
+
+
+class Captioner(Protocol):
+    """Writes candidate captions."""
+
+    def caption(
+        self, images: Sequence[Image.Image], seeds: Sequence[Sequence[int]]
+    ) -> list[list[str]]:
+        """A caption for each seed of each image, drawn by that seed alone.
+
+        Args:    images: RGB; seeds: as many for each image.
+        Raises:  OutOfMemoryError, ModelError: nothing was captioned."""
+        ...
+
+
+class Matcher(Protocol):
+    """Says how well texts match an image."""
+
+    def match(
+        self, images: Sequence[Image.Image], texts: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """The probability that each text matches its image, which is encoded once for all of them.
+
+        Args:    images: RGB; texts: any number for each image.
+        Raises:  OutOfMemoryError, ModelError: nothing was matched."""
+        ...
