@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-run
 
-.PHONY: demo test test-slow lint install pocket constraints clean
+.PHONY: demo test test-slow lint install pocket pocket-blip constraints clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pairmill demo --out $(OUT)
@@ -28,6 +28,13 @@ TEACHER ?= ../shared/models/teacher
 pocket: $(VENV)/.pocket
 	shards=$$($(BIN)/python -m pipelines.pocket.shards --photos $(PHOTOS) --out pocket-run | tail -n 1) && \
 	$(BIN)/python -m pipelines.pocket train --shards "$$shards" --teacher $(TEACHER)
+
+# Train the pocket captioner and the pocket ITM anew, from the same.
+pocket-blip: $(VENV)/.pocket
+	shards=$$($(BIN)/python -m pipelines.pocket.shards --photos $(PHOTOS) --out pocket-run | tail -n 1) && \
+	$(BIN)/python -m pipelines.pocket.blip tower --shards "$$shards" --teacher $(TEACHER) && \
+	$(BIN)/python -m pipelines.pocket.blip captioner --shards "$$shards" --teacher $(TEACHER) && \
+	$(BIN)/python -m pipelines.pocket.blip itm --shards "$$shards" --teacher $(TEACHER)
 
 bench-%: $(VENV)/.dev
 	$(BIN)/python -m pipelines.bench.$*

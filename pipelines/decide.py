@@ -39,7 +39,7 @@ def decide(run: Path, recipe: Recipe) -> RunReport:
     funnel = read_funnel(decision)
     return RunReport(
         run=str(run),
-        **{name: funnel[name] for name in ("input_rows", "kept", "images", "dropped")},
+        **{name: funnel[name] for name in ("input_rows", "kept", "images", "captions", "dropped")},
         corpora={},
         seconds={},
         stage_images={},

@@ -12,7 +12,7 @@ from pipelines.job import Job
 from pipelines.steps import MeasurePolicy
 from schemas.errors import RunFailedError
 from schemas.fingerprint import Json
-from transforms.capfilt.load import load_captioner, load_matcher, refuse_same_weights
+from transforms.capfilt.load import forget_models, load_captioner, load_matcher, refuse_same_weights
 from transforms.capfilt.policy import CaptionerPolicy, ClipTextsPolicy, ItmPolicy
 from transforms.capfilt.rules import MatchRule
 from transforms.corpora.stage import Build
@@ -143,6 +143,12 @@ def _check_models(job: Job) -> None:
                 load_matcher(policy)
             case _:
                 pass
+    _check_filters(job)
+    forget_models()
+
+
+def _check_filters(job: Job) -> None:
+    """No captioner is judged by weights of its own, whatever the files are called."""
     for step in job.steps:
         if isinstance(step.rule, MatchRule):
             captioner, judge = step.rule.captioner, step.rule.itm

@@ -20,6 +20,7 @@ from PIL import Image
 from pipelines.decide import decide
 from pipelines.decided import open_decided
 from pipelines.job import Job
+from pipelines.look.texts import chosen_texts
 from pipelines.look.why import Explanation, explain
 from pipelines.recipe_file import make_recipe
 from pipelines.steps import LANGUAGES, columns_of
@@ -104,6 +105,15 @@ class Run:
         far = np.abs(measured[measure].to_numpy(np.float64) - limit)
         return measured.iloc[np.argsort(far, kind="stable")]
 
+    def captions(self) -> pd.DataFrame:
+        """A line for each caption that survives of the kept images, where a rule chose among them:
+        row, uid, image, text (0: the web caption), caption, source, itm, clip_score, rank."""
+        found = chosen_texts(self.job).to_pandas()
+        own = self._rows.drop_duplicates("row").set_index("row")["caption"]
+        said = found["caption"].fillna(found["row"].map(own))
+        names = ["row", "uid", "image", "text", "caption", "source", "itm", "clip_score", "rank"]
+        return found.assign(caption=said)[names]
+
     def drops_beyond(self, other: "Run") -> pd.DataFrame:
         """The rows that are dropped here and kept in `other`, as they end here; nearest to the
         limit first, and last those that no number decided.
@@ -184,8 +194,9 @@ class Run:
         ending = {name: _plain(sample[name]) for name in _ENDING if pd.notna(sample[name])}
         head = {name: line[name] for name in ("row", "uid", "url", "caption")}
         facts = {name: line[name] for name in ("image", "measures")}
-        # Corpora are built from the last recipe's decision.
+        # Corpora and surviving captions are those of the last recipe's decision.
         is_last = self.decision == Job.open(self.path).decision
+        facts["captions"] = line["captions"] if is_last else []
         facts["corpora"] = line["corpora"] if is_last else {}
         return head | {"outcome": "kept" if sample["kept"] else "dropped"} | ending | facts
 

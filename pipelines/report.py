@@ -31,6 +31,7 @@ def make_report(job: Job) -> RunReport:
         input_rows=funnel["input_rows"],
         kept=funnel["kept"],
         images=funnel["images"],
+        captions=funnel["captions"],
         dropped=funnel["dropped"],
         corpora={name: str(job.corpus(name)) for name in job.recipe.corpora},
         seconds=seconds,
@@ -66,6 +67,9 @@ def _funnel_table(report: RunReport) -> Table:
         for reason, rows in report.dropped.get(stage, {}).items():
             table.add_row("", reason, f"-{rows:,}", "", "")
     table.add_row("", f"kept ({report.images:,} images)", f"{report.kept:,}", "", "", style="bold")
+    if report.captions["synthetic"]:
+        for source, count in report.captions.items():
+            table.add_row("", f"{source} captions", f"{count:,}", "", "")
     return table
 
 

@@ -24,6 +24,9 @@ class RunReport(BaseModel, extra="forbid"):
     input_rows: int
     kept: int = Field(description="Rows that no rule dropped.")
     images: int = Field(description="Distinct images among the kept rows.")
+    captions: dict[str, int] = Field(
+        description="Captions of the kept images that survive, by what they are: web or synthetic."
+    )
     dropped: dict[str, dict[str, int]] = Field(
         description="{stage: {reason: rows}}, stages in the order in which rows meet them."
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,10 +18,12 @@ from pipelines.job import Job
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import make_recipe
 from pipelines.run import run_recipe
-from schemas.layout import Layout
+from schemas.layout import TEXTS_FILE, Layout, decision_manifest
 from schemas.report import RunReport
+from schemas.texts import WEB as WEB_TEXT
 from transforms.decide.ledger import read_ledger as read_shard_ledger
 from transforms.shards.commit import write_atomically
+from transforms.shards.tables import read_committed
 
 RECIPE_FILE = Path(__file__).with_name("recipe.yaml")
 WEB = "web"  # folder of the RUN with the list, the truth and the recipe as it was run
@@ -37,7 +40,7 @@ def run_demo(
     write_plan(plan, out / WEB)
     with serve(plan.answers) as resolve:
         report = run_recipe(_recipe(out / WEB, resolve), out, flags)
-    found = score(pq.read_table(out / WEB / TRUTH_FILE).to_pandas(), read_ledger(out))
+    found = score(pq.read_table(out / WEB / TRUTH_FILE).to_pandas(), read_kept(out))
     return report.model_copy(update={"planted": found.planted, "good": found.good})
 
 
@@ -46,6 +49,16 @@ def read_ledger(run: Path) -> pd.DataFrame:
     job = Job.load(Layout(run).job)
     parts = [read_shard_ledger(job.decision, shard) for shard in range(job.shards)]
     return pa.concat_tables(parts).to_pandas().sort_values("row")
+
+
+def read_kept(run: Path) -> pd.DataFrame:
+    """Columns row, kept: whether the caption that came with a row survives. A row that only a
+    synthetic caption keeps has lost its own."""
+    job = Job.load(Layout(run).job)
+    texts = read_committed(decision_manifest(job.decision), TEXTS_FILE).to_pandas()
+    own = texts["row"][(texts["text"] == WEB_TEXT) & texts["given_by"].isna()]
+    rows = read_ledger(run)[["row"]]
+    return rows.assign(kept=np.isin(rows["row"], own))
 
 
 def _recipe(web: Path, resolve: dict[str, str]) -> Recipe:

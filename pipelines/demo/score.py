@@ -19,7 +19,7 @@ class DemoScore:
 
 
 def score(truth: pd.DataFrame, ledger: pd.DataFrame) -> DemoScore:
-    """Score a ledger (row, kept) against the truth (row, url, kind, image, caption_right).
+    """Score what is kept (row, kept) against the truth (row, url, kind, image, caption_right).
 
     A planted row is caught if it was dropped, at whatever stage. Of a picture and its copies one
     may stay, whichever it is: each further one that stays is a copy not caught. A good row is

@@ -33,6 +33,7 @@ from pipelines.look.judgements import (
     as_csv,
     read_judgements,
 )
+from pipelines.look.texts import texts_of
 from schemas.errors import BadInputError
 from schemas.outcome import Reason
 from schemas.pair import Status
@@ -150,6 +151,9 @@ def _lines(job: Job, picks: pd.DataFrame) -> list[Line]:
         for line in _shard_lines(job, int(str(shard)), group["place"].to_numpy(np.int64)):
             found[line["row"]] = line
     lines = [found[row] for row in picks["row"].tolist()]
+    chosen = texts_of(job, {line["row"]: line["caption"] for line in lines})
+    for line in lines:  # what is judged is what survives
+        line |= chosen.get(line["row"], [{}])[0]
     keepers = keeper_rows(job, lines)
     instead = pictures_of(job, set(keepers.values()))
     for line in lines:
@@ -233,8 +237,9 @@ def _question(of: str) -> str:
 
 
 def _shown(line: Line) -> Line:
-    names = ("stage", "reason", "rule", "value", "limit", "detail", "url", "row", "uid")
-    facts = {name: _told(line[name]) for name in names if line[name] is not None}
+    names = ("stage", "reason", "rule", "value", "limit", "detail", "source", "itm", "clip_score")
+    names = (*names, "url", "row", "uid")
+    facts = {name: _told(line[name]) for name in names if line.get(name) is not None}
     return {
         "cells": as_cells(line),
         "caption": line["caption"],

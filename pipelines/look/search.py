@@ -132,6 +132,8 @@ def _corpus(job: Job, measure: Path, everything: bool) -> _Corpus:
         columns = ["uid", "row", "image", "shard", "given_by"]
         texts = read_committed(decision, TEXTS_FILE, columns=columns).sort_by("shard")
         texts = texts.filter(texts["given_by"].is_null())
+        _, firsts = np.unique(texts["row"].to_numpy(), return_index=True)  # a row may bear several
+        texts = texts.take(np.sort(firsts))
         kept = np.sort(texts["row"].to_numpy())
     elif not everything:
         raise BadInputError(

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from pipelines.job import Job
 from pipelines.look.console import printable
+from pipelines.look.texts import texts_of
 from schemas.errors import BadInputError
 from schemas.layout import (
     TEXTS_FILE,
@@ -61,7 +62,7 @@ def print_explanations(lines: list[Explanation], console: Console) -> None:
         )
         head = f"[bold]row {line['row']}[/] {line['uid']}: {ending}"
         console.print(head, highlight=False, soft_wrap=True)
-        for name in ("url", "caption", "image", "measures", "corpora"):
+        for name in ("url", "caption", "captions", "image", "measures", "corpora"):
             if line.get(name):
                 text = f"  {name}: {_plain(line[name])}"
                 console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -86,7 +87,10 @@ def _explain(job: Job, layout: Layout, shard: int, row: dict[str, Any]) -> Expla
     line["image"] = _image(layout, shard, row["row"])
     line["measures"] = _measures(job, shard, row["uid"])
     decided = committed(decision_manifest(job.decision)) is not None
-    line["corpora"] = _corpora(job, row) if decided and line["outcome"] == "kept" else {}
+    kept = decided and line["outcome"] == "kept"
+    chosen = texts_of(job, {row["row"]: row["caption"]}) if kept else {}
+    line["captions"] = chosen.get(row["row"], [])
+    line["corpora"] = _corpora(job, row) if kept else {}
     return line
 
 

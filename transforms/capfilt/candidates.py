@@ -80,8 +80,14 @@ def candidate_table(
 ) -> pa.Table:
     """CANDIDATES_SCHEMA, a row for each of `keys`, which may come twice."""
     decoding = json.dumps({name: getattr(policy, name) for name in _DECODING})
-    same = {"model": policy.model, "digest": digest, "decoding": decoding}
+    same = {"model": _model_name(policy), "digest": digest, "decoding": decoding}
     return pa.Table.from_pylist([{**by_key[key], **same} for key in keys], CANDIDATES_SCHEMA)
+
+
+def _model_name(policy: CaptionerPolicy) -> str:
+    """Of a folder its last part only: where it lies is another place on another machine."""
+    folder = Path(policy.model)
+    return folder.name if folder.is_dir() else policy.model
 
 
 class Asked(NamedTuple):

@@ -1,11 +1,17 @@
 """Load the models that a recipe names, by their backends."""
 
-import hashlib
-from collections import Counter
+import math
+import sys
+from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.errors import BadInputError
 from transforms.capfilt.models import Captioner, Matcher
 from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
+
+if TYPE_CHECKING:
+    import torch
+
+_COMPARED = 64  # numbers of each matrix: that many alike are no chance
 
 
 def load_captioner(policy: CaptionerPolicy) -> Captioner:
@@ -40,28 +46,67 @@ def load_matcher(policy: ItmPolicy) -> Matcher:
     return load_blip2_matcher(policy)
 
 
-def refuse_same_weights(captioner: Captioner, matcher: Matcher, named: str) -> None:
-    """Weights are compared by their numbers: a copy under another name is no other model.
+def forget_models() -> None:
+    """Let go of what was loaded here: workers load their own."""
+    loaded = sys.modules
+    for module, loaders in _LOADERS.items():
+        if module in loaded:
+            for name in loaders:
+                getattr(loaded[module], name).cache_clear()
 
-    Raises: BadInputError: over half of the filter's weights are the captioner's."""
+
+_LOADERS = {
+    "transforms.capfilt.blip": ("load_blip_captioner", "load_blip_matcher"),
+    "transforms.capfilt.generate": ("load_generator",),
+    "transforms.capfilt.blip2_itm": ("load_blip2_matcher",),
+}
+
+
+def refuse_same_weights(captioner: Captioner, matcher: Matcher, named: str) -> None:
+    """Weights are compared by their numbers: a copy under another name, or in another precision,
+    is no other model. Vision towers do not count: all of BLIP-2's models have one that is frozen.
+
+    Raises: BadInputError: over half of the filter's other weights are the captioner's."""
     written, judging = (_matrices(getattr(model, "model", None)) for model in (captioner, matcher))
-    shared = sum(size for digest, size in judging.items() if digest in written)
-    if shared * 2 > judging.total() > 0:
+    shared = sum(one.size for one in judging if any(_same(one, other) for other in written))
+    if shared * 2 > sum(one.size for one in judging) > 0:
         raise BadInputError(
             f"{named} have mostly the same weights, and would approve of their own captions: take"
             " two models."
         )
 
 
-def _matrices(model: object) -> Counter[str]:
-    """sha256 of each matrix of a model to its size; none of a server's."""
+class _Matrix(NamedTuple):
+    """By these numbers a matrix is known again."""
+
+    shape: tuple[int, ...]
+    size: int
+    begins: tuple[float, ...]
+
+
+def _same(a: _Matrix, b: _Matrix) -> bool:
+    close = (
+        math.isclose(x, y, rel_tol=0.02, abs_tol=1e-4)
+        for x, y in zip(a.begins, b.begins, strict=False)
+    )
+    return a.shape == b.shape and all(close)
+
+
+def _matrices(model: object) -> list[_Matrix]:
+    """The matrices of a model beside its vision tower's; none of a server's."""
     import torch
 
+    from transforms.capfilt.loading import TOWERS
+
     if not isinstance(model, torch.nn.Module):
-        return Counter()
-    found: Counter[str] = Counter()
-    for weights in model.state_dict().values():
-        if isinstance(weights, torch.Tensor) and weights.ndim > 1 and not weights.is_quantized:
-            data = weights.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()
-            found[hashlib.sha256(data).hexdigest()] += weights.numel()
-    return found
+        return []
+    return [
+        _Matrix(tuple(weights.shape), weights.numel(), tuple(_first(weights)))
+        for name, weights in model.state_dict().items()
+        if isinstance(weights, torch.Tensor) and weights.ndim > 1 and not weights.is_quantized
+        if not {*TOWERS} & {*name.split(".")}
+    ]
+
+
+def _first(weights: "torch.Tensor") -> list[float]:
+    return weights.detach().flatten()[:_COMPARED].float().cpu().tolist()

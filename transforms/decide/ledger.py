@@ -117,6 +117,8 @@ def write_decision(
     ledgers = (read_ledger(decision, shard, COUNTED) for shard in shards)
     funnel = count_funnel(ledgers, [step.rule.stage for step in steps])
     funnel["images"] = len(np.unique(texts["image"].to_numpy()))
+    synthetic = int(pc.sum(pc.not_equal(texts["text"], WEB)).as_py() or 0)
+    funnel["captions"] = {"web": texts.num_rows - synthetic, "synthetic": synthetic}
     draft.path(FUNNEL_FILE).write_text(json.dumps(funnel, indent=1) + "\n")
 
 

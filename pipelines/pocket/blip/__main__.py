@@ -23,6 +23,7 @@ Steps = Annotated[int, typer.Option(min=1, help="Steps of training.")]
 Photos = Annotated[int, typer.Option(min=2, help="Photographs in a batch.")]
 Scenes = Annotated[int, typer.Option(min=2, help="Drawn scenes in a batch.")]
 Rate = Annotated[float, typer.Option(help="Learning rate.")]
+Start = Annotated[Path | None, typer.Option(help="Go on from this model, of the same kind.")]
 Threads = Annotated[int, typer.Option(min=1)]
 
 _TEACHER, _CACHE = Path("../shared/models/teacher"), Path("build/pocket")
@@ -61,11 +62,12 @@ def captioner(
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = HERE / "captioner",
     cache: Cache = _CACHE,
     views: Views = 6,
-    steps: Steps = 2000,
-    photos: Photos = 64,
-    scenes: Scenes = 32,
-    drawn: Drawn = 24_000,
+    steps: Steps = 1200,
+    photos: Photos = 32,
+    scenes: Scenes = 16,
+    drawn: Drawn = 12_000,
     threads: Threads = 2,
+    start: Start = None,
     seed: int = 0,
 ) -> None:
     """Train the captioner from the tower."""
@@ -73,7 +75,13 @@ def captioner(
     from pipelines.pocket.blip.train import Source, train_captioner
 
     source = Source(
-        shards=shards, teacher=teacher, cache=cache, views=views, seed=seed, threads=threads
+        shards=shards,
+        teacher=teacher,
+        cache=cache,
+        views=views,
+        seed=seed,
+        threads=threads,
+        start=start,
     )
     pace = Pace(steps=steps, photos=photos, scenes=scenes)
     train_captioner(source, tower, out, pace, drawn, _say)
@@ -87,11 +95,12 @@ def itm(
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = HERE / "itm",
     cache: Cache = _CACHE,
     views: Views = 6,
-    steps: Steps = 2000,
+    steps: Steps = 800,
     photos: Photos = 64,
-    scenes: Scenes = 16,
+    scenes: Scenes = 12,
     drawn: Drawn = 12_000,
     threads: Threads = 2,
+    start: Start = None,
     seed: int = 1,
 ) -> None:
     """Train the ITM from the tower."""
@@ -99,7 +108,13 @@ def itm(
     from pipelines.pocket.blip.train import Source, train_itm
 
     source = Source(
-        shards=shards, teacher=teacher, cache=cache, views=views, seed=seed, threads=threads
+        shards=shards,
+        teacher=teacher,
+        cache=cache,
+        views=views,
+        seed=seed,
+        threads=threads,
+        start=start,
     )
     pace = Pace(steps=steps, photos=photos, scenes=scenes)
     train_itm(source, tower, out, pace, drawn, _say)

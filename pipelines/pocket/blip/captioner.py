@@ -9,13 +9,13 @@ from torch import Tensor
 from transformers import BlipForConditionalGeneration
 
 from pipelines.pocket.batches import normal
-from pipelines.pocket.blip.lessons import Lesson, Lessons, Pace, draw_lesson, trimmed
+from pipelines.pocket.blip.lessons import Lesson, Lessons, Pace, draw_lesson, tower_group, trimmed
+from pipelines.pocket.blip.muon import Group, Optimizers
 from pipelines.pocket.blip.shape import DECODE, SPECIAL
 from pipelines.pocket.blip.tower import Copier, copy_loss
-from pipelines.pocket.losses import optimizer, warm_cosine
 
 _WORDINGS = 3  # captions of each picture in a batch: the picture is encoded once for all
-_SMOOTHING, _DECAY, _COPYING = 0.1, 0.05, 0.3
+_SMOOTHING, _COPYING = 0.1, 0.3
 
 
 def fit_captioner(
@@ -30,20 +30,20 @@ def fit_captioner(
     """Train in place, calling `keep` at each check; gives each step's loss.
 
     Args: copier: the model's own tower, with the heads that go on copying the teacher."""
-    text = list(model.text_decoder.parameters())
-    adam = optimizer([(text, pace.rate), (copier.parameters(), pace.tower_rate)], _DECAY)
-    rates, losses = warm_cosine(adam, pace.steps), []
+    text = Group(
+        layers=model.text_decoder.bert.encoder,
+        others=model.text_decoder.parameters(),
+        matrix_rate=pace.matrix_rate,
+        rate=pace.rate,
+    )
+    optimizers, losses = Optimizers([text, tower_group(copier, pace)], pace.steps), []
     model.train()
     for step in range(pace.steps):
         lesson = draw_lesson(lessons, pace, _WORDINGS)
         seen = model.vision_model(lesson.images).last_hidden_state
         loss = _caption_loss(model, seen, lesson)
         loss = loss + _COPYING * copy_loss(copier, seen[: pace.photos], lesson.taught)
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
-        adam.step()
-        rates.step()
+        optimizers.step(loss)
         losses.append(loss.item())
         if (step + 1) % max(1, pace.steps // 10) == 0:
             found = f"loss {np.mean(losses[-50:]):.3f}, dev {_on_dev(model, lessons):.3f} a word"

@@ -1,6 +1,7 @@
 """The model cards beside the weights of the pocket captioner and the pocket ITM."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,38 +38,41 @@ demo and tests run CapFilt with real weights and no model hub. It
 - **Taught by** three ImageNet MobileNets (Apache-2.0): the image tower first learns to give their
   features, place by place. No weights of theirs are in this model. Captioner and ITM start from
   one such tower and are then trained apart.
-- **Training took** {minutes:.0f} minutes after the tower, with the settings in the last line:
+- **Training took** {minutes:.0f} minutes after the tower, with the settings in the last lines:
   `make pocket-blip`.
-- **How good it is** is computed, not written down: `python -m pipelines.pocket marks`.
+- **How good it is** is computed, not written down: `python -m pipelines.pocket.blip marks`.
 - **Licence**: Apache-2.0 for the weights and code. The photographs are their owners', for research
   and education only; none are in this repository.
 
-Settings: {settings}
+{tower}Settings: {settings}
 """
 
 
-def write_card(
-    folder: Path,
-    kind: str,
-    *,
-    photos: int,
-    drawn: int,
-    minutes: float,
-    settings: Mapping[str, Any],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a card tells of a training."""
+
+    kind: str  # captioner or itm
+    photos: int
+    drawn: int
+    seconds: float
+    tower: Sequence[str]  # how the tower was trained
+
+
+def write_card(folder: Path, card: Card, settings: Mapping[str, Any]) -> None:
     """Write README.md beside the weights."""
-    title, what, does = _WHAT[kind]
-    said = ", ".join(f"{name} {value}" for name, value in settings.items())
-    card = _CARD.format(
+    title, what, does = _WHAT[card.kind]
+    text = _CARD.format(
         title=title,
         what=what,
         does=does,
         px=VIEW_PX,
         vocab=VOCAB_SIZE,
         width=WIDTH,
-        photos=photos,
-        drawn=drawn,
-        minutes=minutes,
-        settings=said,
+        photos=card.photos,
+        drawn=card.drawn,
+        minutes=card.seconds / 60,
+        tower="".join(f"Tower: {line}\n\n" for line in card.tower),
+        settings=", ".join(f"{name} {value}" for name, value in settings.items()),
     )
-    (folder / "README.md").write_text(card)
+    (folder / "README.md").write_text(text)

@@ -12,12 +12,13 @@ from torch import Tensor
 from transformers import BlipForImageTextRetrieval
 
 from pipelines.pocket.batches import normal
-from pipelines.pocket.blip.lessons import Lesson, Lessons, Pace, draw_lesson, trimmed
+from pipelines.pocket.blip.lessons import Lesson, Lessons, Pace, draw_lesson, tower_group, trimmed
+from pipelines.pocket.blip.muon import Group, Optimizers
 from pipelines.pocket.blip.tower import Copier, copy_loss
-from pipelines.pocket.losses import Scale, contrast, optimizer, warm_cosine
+from pipelines.pocket.losses import Scale, contrast
 from pipelines.pocket.metrics import auc
 
-_DECAY, _COPYING, _WORDS_DROPPED = 0.05, 0.3, 0.1
+_COPYING = 0.3
 _HARD = 0.5  # the share of negatives that are hard; the others are any
 
 
@@ -35,20 +36,20 @@ def fit_itm(
     Args: copier: the model's own tower, with the heads that go on copying the teacher."""
     scale = Scale()
     heads = [model.text_encoder, model.vision_proj, model.text_proj, model.itm_head, scale]
-    text = [p for head in heads for p in head.parameters()]
-    adam = optimizer([(text, pace.rate), (copier.parameters(), pace.tower_rate)], _DECAY)
-    rates, losses = warm_cosine(adam, pace.steps), []
+    text = Group(
+        layers=model.text_encoder.encoder,
+        others=[p for head in heads for p in head.parameters()],
+        matrix_rate=pace.matrix_rate,
+        rate=pace.rate,
+    )
+    optimizers, losses = Optimizers([text, tower_group(copier, pace)], pace.steps), []
     model.train()
     for step in range(pace.steps):
         lesson = draw_lesson(lessons, pace, wordings=1)
         seen = model.vision_model(lesson.images).last_hidden_state
         loss = _loss(model, scale, seen, lesson)
         loss = loss + _COPYING * copy_loss(copier, seen[: pace.photos], lesson.taught)
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
-        adam.step()
-        rates.step()
+        optimizers.step(loss)
         losses.append(loss.item())
         if (step + 1) % max(1, pace.steps // 10) == 0:
             found = f"loss {np.mean(losses[-50:]):.3f}, dev AUC {_on_dev(model, lessons):.4f}"

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from pipelines.pocket.batches import lit, normal, some_of
-from pipelines.pocket.blip.tower import draw_views
+from pipelines.pocket.blip.muon import Group
+from pipelines.pocket.blip.tower import Copier, draw_views, group_of
 from pipelines.pocket.photos import U8
 from pipelines.pocket.views import View
 
@@ -29,10 +30,11 @@ class Pace:
     """How long and in how large steps to learn."""
 
     steps: int
-    photos: int = 64  # in a batch
-    scenes: int = 32  # in a batch
-    rate: float = 1e-3
-    tower_rate: float = 3e-4
+    photos: int  # in a batch
+    scenes: int  # in a batch
+    rate: float = 2e-3
+    matrix_rate: float = 0.03  # of the layers' matrices, which Muon moves
+    tower_share: float = 0.4  # of these rates, for the tower, which is taught already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,12 @@ class Lesson:
 
     images: Tensor  # (B, 3, px, px)
     tokens: Tensor  # (B, W, L): W wordings of each, without columns of pads
-    taught: Tensor  # (photos, SIDE**2, MAP_WIDTH): what the teacher sees of the photographs
+    taught: Tensor | None  # (photos, SIDE**2, MAP_WIDTH): what the teacher sees of the photographs
+
+
+def tower_group(copier: Copier, pace: Pace) -> Group:
+    """The tower that learns along, for the optimisers."""
+    return group_of(copier, pace.tower_share * pace.matrix_rate, pace.tower_share * pace.rate)
 
 
 def draw_lesson(lessons: Lessons, pace: Pace, wordings: int) -> Lesson:

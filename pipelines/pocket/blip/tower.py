@@ -6,23 +6,22 @@ only half of the patches are shown (Li et al. 2023, "Scaling Language-Image Pre-
 Masking"): that halves the work, and the tower learns to see by less.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BlipVisionModel
 
 from pipelines.pocket.batches import lit, normal, some_of
+from pipelines.pocket.blip.muon import Group, Optimizers
 from pipelines.pocket.blip.shape import SIDE, WIDTH
 from pipelines.pocket.projection import MAP_WIDTH
 from pipelines.pocket.teacher import MAP_SIDE
 from pipelines.pocket.views import View
-
-_DECAY = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +31,8 @@ class TowerPace:
     steps: int
     photos: int = 128  # in a batch
     shown: int = SIDE**2 // 2  # patches of each
-    rate: float = 1e-3
-    matrix_rate: float = 0.02  # of the layers' matrices, which Muon moves
+    rate: float = 1.5e-3
+    matrix_rate: float = 0.05  # of the layers' matrices, which Muon moves
 
 
 class Copier(nn.Module):
@@ -73,21 +72,15 @@ def fit_tower(
     """Train a tower with its heads in place, calling `keep` at each check.
 
     Args: train, dev: indexes of photographs, to learn from and to choose by."""
-    optimizers = _optimizers(copier, pace)
+    optimizers = Optimizers([group_of(copier, pace.matrix_rate, pace.rate)], pace.steps)
     copier.train()
     recent: list[float] = []
     for step in range(pace.steps):
-        warmth = _warmth(step / pace.steps)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["full"] * warmth
         photos = train[some_of(len(train), pace.photos)]
-        loss = _loss(copier, *draw_views(views, photos), pace.shown)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        images, taught = draw_views(views, photos)
+        assert taught is not None
+        loss = _loss(copier, images, taught, pace.shown)
+        optimizers.step(loss)
         recent.append(loss.item())
         if (step + 1) % max(1, pace.steps // 16) == 0:
             said = f"loss {np.mean(recent[-50:]):.4f}, {_on_dev(copier, views, dev)}"
@@ -105,21 +98,22 @@ def start_by_place(tower: BlipVisionModel) -> None:
         tower.embeddings.position_embedding[0, 1:] = 0.3 * torch.cat([rows, columns], dim=1)
 
 
-def draw_views(views: Sequence[View], photos: Tensor) -> tuple[Tensor, Tensor]:
+def draw_views(views: Sequence[View], photos: Tensor) -> tuple[Tensor, Tensor | None]:
     """Each photograph in a view by chance, mirrored half the time, and what the teacher sees.
 
-    Returns: (N, 3, px, px) and (N, SIDE**2, MAP_WIDTH)."""
+    Returns: (N, 3, px, px) and (N, SIDE**2, MAP_WIDTH); None without a teacher."""
     pairs = list(zip(some_of(len(views), len(photos)).tolist(), photos.tolist(), strict=True))
     images = normal(np.stack([views[v].pixels[n] for v, n in pairs]))
-    maps = torch.from_numpy(np.stack([maps_of(views[v])[n] for v, n in pairs]))
-    taught = maps.float().transpose(1, 2).unflatten(2, (MAP_SIDE, MAP_SIDE))
     flip = torch.rand(len(photos), 1, 1, 1) < 0.5
-    images, taught = (torch.where(flip, x.flip(3), x) for x in (images, taught))
-    return lit(images), on_patches(taught)
+    images = lit(torch.where(flip, images.flip(3), images))
+    if any(view.maps is None for view in views):
+        return images, None
+    maps = torch.from_numpy(np.stack([_maps(views[v])[n] for v, n in pairs]))
+    taught = maps.float().transpose(1, 2).unflatten(2, (MAP_SIDE, MAP_SIDE))
+    return images, on_patches(torch.where(flip, taught.flip(3), taught))
 
 
-def maps_of(view: View):
-    """The view's maps. Views without a teacher cannot teach a tower."""
+def _maps(view: View) -> npt.NDArray[np.float16]:
     assert view.maps is not None
     return view.maps
 
@@ -137,32 +131,20 @@ def _loss(copier: Copier, images: Tensor, taught: Tensor, shown: int) -> Tensor:
     return F.mse_loss(here, wanted) + F.mse_loss(overall, taught.mean(dim=1))
 
 
-def copy_loss(copier: Copier, seen: Tensor, taught: Tensor) -> Tensor:
+def copy_loss(copier: Copier, seen: Tensor, taught: Tensor | None) -> Tensor:
     """How far what the heads make of a tower's output lies from what the teacher sees.
 
-    Args: seen: (N, 1 + SIDE**2, WIDTH); taught: (N, SIDE**2, MAP_WIDTH)."""
+    Args: seen: (N, 1 + SIDE**2, WIDTH); taught: (N, SIDE**2, MAP_WIDTH); None: no teacher, 0."""
+    if taught is None:
+        return torch.zeros(())
     here, overall = copier.here(seen[:, 1:]), copier.overall(seen[:, 0])
     return F.mse_loss(here, taught) + F.mse_loss(overall, taught.mean(dim=1))
 
 
-def _warmth(done: float) -> float:
-    """Warm up over 4 % of the steps, then sink as a cosine to 2 %."""
-    return min(done / 0.04, 0.02 + 0.49 * (1 + math.cos(math.pi * done)), 1.0) + 1e-4
-
-
-def _optimizers(copier: Copier, pace: TowerPace) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the layers' matrices, AdamW for the rest."""
-    matrices = [p for p in copier.tower.encoder.parameters() if p.ndim == 2]
-    chosen = {id(p) for p in matrices}
-    rest = [p for p in copier.parameters() if id(p) not in chosen]
-    found: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(matrices, lr=pace.matrix_rate, weight_decay=_DECAY),
-        torch.optim.AdamW(rest, lr=pace.rate, weight_decay=_DECAY, betas=(0.9, 0.98)),
-    ]
-    for optimizer in found:
-        for group in optimizer.param_groups:
-            group["full"] = group["lr"]
-    return found
+def group_of(copier: Copier, matrix_rate: float, rate: float) -> Group:
+    """A tower with its heads, for the optimisers."""
+    layers = copier.tower.encoder
+    return Group(layers=layers, others=copier.parameters(), matrix_rate=matrix_rate, rate=rate)
 
 
 @torch.no_grad()
@@ -171,7 +153,7 @@ def _on_dev(copier: Copier, views: Sequence[View], dev: Tensor) -> str:
     copier.eval()
     told: list[tuple[float, float]] = []
     for some in dev.split(64):
-        maps = torch.from_numpy(maps_of(views[0])[some.numpy()]).float().transpose(1, 2)
+        maps = torch.from_numpy(_maps(views[0])[some.numpy()]).float().transpose(1, 2)
         taught = on_patches(maps.unflatten(2, (MAP_SIDE, MAP_SIDE)))
         here, overall = copier(normal(views[0].pixels[some.numpy()]))
         mean = taught.mean(dim=1)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertTokenizer, BlipVisionModel
 
 from pipelines.pocket.blip.captioner import fit_captioner
-from pipelines.pocket.blip.card import write_card
+from pipelines.pocket.blip.card import Card, write_card
 from pipelines.pocket.blip.itm import fit_itm
 from pipelines.pocket.blip.lessons import Lessons, Pace
 from pipelines.pocket.blip.shape import build_captioner, build_itm, vision_config
@@ -29,6 +29,7 @@ from schemas.errors import BadInputError
 
 Say = Callable[[str], None]
 TOWER_FILE = "tower.safetensors"
+_SETTINGS_FILE = "settings.txt"  # a line for each time that the tower was trained
 _SCENE_WORDINGS = 2  # the plain one, from either thing
 _SCENES_FOR_WORDS = 2000
 
@@ -38,11 +39,12 @@ class Source:
     """What all stages learn from."""
 
     shards: Path
-    teacher: Path
+    teacher: Path | None  # None: captions alone, for tests
     cache: Path  # where views are kept
     views: int
     seed: int
     threads: int
+    start: Path | None = None  # a model of the same kind, shards and seed to go on from
 
 
 def train_tower(source: Source, out: Path, pace: TowerPace, say: Say) -> None:
@@ -58,15 +60,18 @@ def train_tower(source: Source, out: Path, pace: TowerPace, say: Say) -> None:
         copier.load_state_dict(load_file(began))
 
     def keep() -> None:
-        out.mkdir(parents=True, exist_ok=True)
         save_file(copier.state_dict(), began)
 
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / _SETTINGS_FILE).open("a") as file:
+        settings = {"views": source.views, **asdict(pace), "seed": source.seed}
+        file.write(", ".join(f"{name} {value}" for name, value in settings.items()) + "\n")
     fit_tower(copier, views, train, dev, pace, say=say, keep=keep)
     keep()
 
 
 def train_captioner(
-    source: Source, tower: Path, out: Path, pace: Pace, drawn: int, say: Say
+    source: Source, tower: Path | None, out: Path, pace: Pace, drawn: int, say: Say
 ) -> list[float]:
     """Stage two of the captioner, into `out`. Gives each step's loss.
 
@@ -75,18 +80,20 @@ def train_captioner(
     lessons, words = _lessons(source, drawn, say)
     model = build_captioner()
     copier = _copier(tower, model.vision_model)
+    _go_on_from(source.start, model)
 
     def keep() -> None:
         _save(model, words, out)
 
     losses = fit_captioner(model, copier, lessons, pace, say=say, keep=keep)
     keep()
-    _write_card(out, "captioner", source, pace, len(lessons.tokens), drawn, monotonic() - began)
+    card = Card("captioner", len(lessons.tokens), drawn, monotonic() - began, _told(tower))
+    write_card(out, card, {"views": source.views, **asdict(pace), "seed": source.seed})
     return losses
 
 
 def train_itm(
-    source: Source, tower: Path, out: Path, pace: Pace, drawn: int, say: Say
+    source: Source, tower: Path | None, out: Path, pace: Pace, drawn: int, say: Say
 ) -> list[float]:
     """Stage two of the ITM, into `out`. Gives each step's loss.
 
@@ -95,13 +102,15 @@ def train_itm(
     lessons, words = _lessons(source, drawn, say)
     model = build_itm()
     copier = _copier(tower, model.vision_model)
+    _go_on_from(source.start, model)
 
     def keep() -> None:
         _save(model, words, out)
 
     losses = fit_itm(model, copier, lessons, pace, say=say, keep=keep)
     keep()
-    _write_card(out, "itm", source, pace, len(lessons.tokens), drawn, monotonic() - began)
+    card = Card("itm", len(lessons.tokens), drawn, monotonic() - began, _told(tower))
+    write_card(out, card, {"views": source.views, **asdict(pace), "seed": source.seed})
     return losses
 
 
@@ -110,7 +119,7 @@ def _seen(source: Source, say: Say) -> tuple[list[Photo], list[View]]:
     torch.set_num_threads(source.threads)
     photos = read_photos(source.shards)
     say(f"{len(photos)} photographs")
-    teacher = Teacher(source.teacher)
+    teacher = Teacher(source.teacher) if source.teacher else None
     views = teach(
         photos, teacher, source.cache, views=source.views, threads=source.threads, say=say
     )
@@ -140,14 +149,28 @@ def _lessons(source: Source, drawn: int, say: Say) -> tuple[Lessons, BertTokeniz
     return lessons, words
 
 
-def _copier(folder: Path, tower: BlipVisionModel) -> Copier:
-    """The taught tower's weights in `tower`, with its heads."""
+def _copier(folder: Path | None, tower: BlipVisionModel) -> Copier:
+    """The taught tower's weights in `tower`, with its heads; fresh ones without a folder."""
+    if folder is None:
+        return Copier(tower)
     file = folder / TOWER_FILE
     if not file.is_file():
         raise BadInputError(f"{folder}: no tower is there; train one first")
     copier = Copier(tower)
     copier.load_state_dict(load_file(file))
     return copier
+
+
+def _go_on_from(start: Path | None, model: Any) -> None:
+    if start is None:
+        return
+    file = start / "model.safetensors"
+    if not file.is_file():
+        raise BadInputError(f"{start}: no model is there to go on from")
+    try:
+        model.load_state_dict(load_file(file))
+    except RuntimeError as err:
+        raise BadInputError(f"{start}: the model there is of another shape") from err
 
 
 def _save(model: Any, words: BertTokenizer, out: Path) -> None:
@@ -158,8 +181,6 @@ def _save(model: Any, words: BertTokenizer, out: Path) -> None:
     save_processor(words, out)
 
 
-def _write_card(
-    out: Path, kind: str, source: Source, pace: Pace, photos: int, drawn: int, seconds: float
-) -> None:
-    settings = {**asdict(pace), "views": source.views, "drawn": drawn, "seed": source.seed}
-    write_card(out, kind, photos=photos, drawn=drawn, minutes=seconds / 60, settings=settings)
+def _told(tower: Path | None) -> list[str]:
+    """How the tower was trained, a line for each time."""
+    return [] if tower is None else (tower / _SETTINGS_FILE).read_text().splitlines()

@@ -61,5 +61,5 @@ def token_ids(words: BertTokenizer, captions: Sequence[Sequence[str]], most: int
 
     Where one has fewer captions, they are taken again."""
     flat = [texts[k % len(texts)] for texts in captions for k in range(most)]
-    ids = words(flat, padding=True, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    ids = words(flat, padding="max_length", truncation=True, max_length=MAX_TOKENS)["input_ids"]
     return torch.tensor(ids).view(len(captions), most, -1)
