@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipelines.recipe import Recipe
+from pipelines.recipe import POCKET, Recipe
 from schemas.errors import BadInputError
+from transforms.capfilt.policy import ModelPolicy
 from transforms.measure.language import LanguagePolicy
 from transforms.score.policy import LOCAL_DIR, ClipPolicy, is_file
 
@@ -81,6 +82,8 @@ def _anchored(value: Any, folder: Path) -> Any:
             return folder / value
         case ClipPolicy():
             return _anchored_model(value, folder)
+        case ModelPolicy() if value.model != POCKET and (folder / value.model).is_dir():
+            return value.model_copy(update={"model": str(folder / value.model)})
         case LanguagePolicy() if value.model is not None:
             return value.model_copy(update={"model": str(folder / value.model)})
         case BaseModel():

@@ -41,6 +41,17 @@ class Attempts:
         half = len(items) // 2
         return [*self.work(do, items[:half]), *self.work(do, items[half:])]
 
+    def refuse_if_all_failed(self, found: Sequence[R | ModelError]) -> None:
+        """A unit in which nothing went well is not to be committed: it would never be tried again.
+
+        Raises: RunFailedError: all of several items failed."""
+        faults = [one for one in found if isinstance(one, ModelError)]
+        if len(faults) == len(found) > 1:
+            raise RunFailedError(
+                f"The model {self._model} failed at all {len(found)} pictures of a unit; the last"
+                f" time: {faults[-1]}"
+            ) from faults[-1]
+
     def _count(self, fault: ModelError) -> None:
         self._in_a_row += 1
         if self._in_a_row >= FAILURES_IN_A_ROW:

@@ -58,11 +58,14 @@ def caption_images(
         return captioner.caption([one.picture for one in batch], [one.seeds for one in batch])
 
     found: list[dict[str, Any]] = []
+    written: list[list[str] | ModelError] = []
     depth = _AHEAD * policy.batch_size
     with closing(ahead(show, keys, workers=1, depth=depth)) as shown:
         for batch in _batches(shown, policy.batch_size):
-            for one, texts in zip(batch, attempts.work(caption, batch), strict=True):
-                found.append(_captioned(one, texts))
+            texts = attempts.work(caption, batch)
+            found += [_captioned(one, own) for one, own in zip(batch, texts, strict=True)]
+            written += texts
+    attempts.refuse_if_all_failed(written)
     return found
 
 
@@ -95,19 +98,28 @@ class Asked(NamedTuple):
 
     key: str
     web: list[str]
-    synthetic: list[str]
+    synthetic: tuple[str, ...]
 
 
-def ask_by_image(rows: pa.Table, candidates: Sequence[Sequence[str]]) -> list[Asked]:
-    """The rows' images in their order, each once, with all texts about it.
+def ask_by_image(
+    rows: pa.Table, candidates: Sequence[Sequence[str]]
+) -> tuple[list[Asked], list[tuple[int, int]]]:
+    """The rows' images in their order, each once, with all texts about it; and for each row the
+    place of its image among these and of its caption among that one's.
 
-    Args: candidates: those of each row's image; the same for rows of one image."""
-    asked: dict[str, Asked] = {}
-    for key, caption, texts in zip(
-        rows["key"].to_pylist(), rows["caption"].to_pylist(), candidates, strict=True
-    ):
-        asked.setdefault(key, Asked(key, [], list(texts))).web.append(caption)
-    return list(asked.values())
+    Rows of one image with other candidates (captioning failed for an earlier part) are apart.
+
+    Args: candidates: those of each row's image."""
+    asked: dict[tuple[str, tuple[str, ...]], Asked] = {}
+    places: list[tuple[int, int]] = []
+    numbers: dict[tuple[str, tuple[str, ...]], int] = {}
+    columns = (rows["key"].to_pylist(), rows["caption"].to_pylist(), candidates)
+    for key, caption, texts in zip(*columns, strict=True):
+        one = asked.setdefault((key, tuple(texts)), Asked(key, [], tuple(texts)))
+        number = numbers.setdefault((key, tuple(texts)), len(numbers))
+        places.append((number, len(one.web)))
+        one.web.append(caption)
+    return list(asked.values()), places
 
 
 def match_texts(
@@ -119,7 +131,7 @@ def match_texts(
     attempts: Attempts,
 ) -> pa.Table:
     """MATCHES_SCHEMA: every text about each row's image, which is encoded once for all."""
-    asked = ask_by_image(rows, candidates)
+    asked, places = ask_by_image(rows, candidates)
 
     def show(one: Asked) -> tuple[Image.Image, list[str]]:
         return images.picture(one.key), [*one.web, *one.synthetic]
@@ -132,24 +144,16 @@ def match_texts(
     with closing(ahead(show, asked, workers=1, depth=depth)) as shown:
         for batch in _batches(shown, policy.batch_size):
             found += attempts.work(match, batch)
-    return _matches(rows["key"].to_pylist(), asked, found)
+    attempts.refuse_if_all_failed(found)
+    return pa.Table.from_pylist(
+        [_matched(asked[n], found[n], place) for n, place in places], MATCHES_SCHEMA
+    )
 
 
-def _matches(
-    keys: Sequence[str], asked: Sequence[Asked], found: Sequence[list[float] | ModelError]
-) -> pa.Table:
-    by_key = {one.key: (one, scores) for one, scores in zip(asked, found, strict=True)}
-    rows_seen: dict[str, int] = {}
-    table: list[dict[str, Any]] = []
-    for key in keys:
-        one, scores = by_key[key]
-        row = rows_seen[key] = rows_seen.get(key, -1) + 1
-        if isinstance(scores, ModelError):
-            table.append({"score": None, "synthetic": [], "error": str(scores)})
-        else:
-            synthetic = scores[len(one.web) :]
-            table.append({"score": scores[row], "synthetic": synthetic, "error": None})
-    return pa.Table.from_pylist(table, MATCHES_SCHEMA)
+def _matched(asked: Asked, scores: list[float] | ModelError, place: int) -> dict[str, Any]:
+    if isinstance(scores, ModelError):
+        return {"score": None, "synthetic": [], "error": str(scores)}
+    return {"score": scores[place], "synthetic": scores[len(asked.web) :], "error": None}
 
 
 def score_texts(images: F32, web: F32, candidates: Sequence[Sequence[str]], clip: Clip) -> pa.Table:

@@ -11,9 +11,8 @@ from transforms.score.policy import ClipPolicy
 # What transformers may read from a model's folder: configuration, weights, tokenizer, templates.
 MODEL_FILES = frozenset({".json", ".safetensors", ".bin", ".pth", ".txt", ".model", ".jinja"})
 WEIGHTS = frozenset({".safetensors", ".bin", ".pth"})
-# Where a model runs and how its work is cut into batches is no part of what it says: fp32 and the
-# seeds of the pictures themselves keep captions the same.
-_ELSEWHERE = {"device", "batch_size", "concurrency", "timeout_s", "retries", "api_key_env"}
+# Where a model runs is no part of what it says. In fp32 neither is what shares its batch.
+_ELSEWHERE = {"device", "concurrency", "timeout_s", "retries", "api_key_env"}
 
 
 class ModelPolicy(BaseModel, extra="forbid", frozen=True):
@@ -121,10 +120,11 @@ class ClipTextsPolicy(BaseModel, extra="forbid", frozen=True):
 
 def model_identity(policy: CaptionerPolicy | ItmPolicy) -> dict[str, Json]:
     """What makes two models the same: settings, and for weights on this disk their sha256."""
-    settings = policy.model_dump(exclude=_ELSEWHERE, exclude_none=True)
+    batches = {"batch_size"} if policy.precision == "fp32" else set()
+    settings = policy.model_dump(exclude=_ELSEWHERE | batches, exclude_none=True)
     folder = Path(policy.model)
     if folder.is_dir():
-        settings["model"] = _files(folder)
+        settings["model"] = _files(folder, code=policy.trust_remote_code)
     return settings
 
 
@@ -133,11 +133,12 @@ def model_digest(policy: ModelPolicy) -> str | None:
     folder = Path(policy.model)
     if not folder.is_dir():
         return None
-    return fingerprint(_files(folder))
+    return fingerprint(_files(folder, code=policy.trust_remote_code))
 
 
-def _files(folder: Path) -> dict[str, Json]:
-    files = sorted(path for path in folder.glob("*") if path.suffix in MODEL_FILES)
+def _files(folder: Path, *, code: bool) -> dict[str, Json]:
+    endings = {*MODEL_FILES, ".py"} if code else MODEL_FILES
+    files = sorted(path for path in folder.glob("*") if path.suffix in endings)
     return {path.name: file_sha256(path) for path in files}
 
 

@@ -157,7 +157,7 @@ def measure_part_captions(part: Part, policy: CaptionerPolicy) -> int:
     found: list[dict[str, Any]] = []
     if distinct:
         with PoolImages(part.pool, part.shard) as images:
-            attempts = _attempts(policy.model)
+            attempts = _attempts(policy)
             found = caption_images(distinct, images, load_captioner(policy), policy, attempts)
     by_key = dict(zip(distinct, found, strict=True))
     part.write(candidate_table(keys, by_key, policy, model_digest(policy)))
@@ -171,7 +171,7 @@ def measure_part_itm(part: Part, policy: ItmPolicy, captions: Path | None) -> in
         return 0
     candidates = _candidates(part, captions)
     with PoolImages(part.pool, part.shard) as images:
-        matcher, attempts = load_matcher(policy), _attempts(policy.model)
+        matcher, attempts = load_matcher(policy), _attempts(policy)
         part.write(match_texts(part.rows, candidates, images, matcher, policy, attempts))
     return len(part.rows["key"].unique())
 
@@ -199,9 +199,9 @@ def _vectors_of(part: Part, clip: Path, kind: Kind) -> F32:
 
 
 @functools.lru_cache(maxsize=8)
-def _attempts(model: str) -> Attempts:
+def _attempts(policy: CaptionerPolicy | ItmPolicy) -> Attempts:
     """A model's failures in a row are counted over all parts that a worker makes."""
-    return Attempts(model)
+    return Attempts(policy.model)
 
 
 def _with_pictures(rows: Iterable[dict[str, Any]], images: PoolImages) -> Iterator[dict[str, Any]]:

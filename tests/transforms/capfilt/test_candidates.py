@@ -440,8 +440,9 @@ def test_images_without_any_candidate_have_web_scores_alone() -> None:
 
 def test_texts_are_asked_by_image_in_the_rows_order() -> None:
     rows = pa.table({"key": ["b", "a", "b"], "caption": ["one", "two", "three"]})
-    found = ask_by_image(rows, [["x"], ["y", "z"], ["x"]])
+    found, places = ask_by_image(rows, [["x"], ["y", "z"], ["x"]])
+    assert places == [(0, 0), (1, 0), (0, 1)]
     assert [tuple(one) for one in found] == [
-        ("b", ["one", "three"], ["x"]),
-        ("a", ["two"], ["y", "z"]),
+        ("b", ["one", "three"], ("x",)),
+        ("a", ["two"], ("y", "z")),
     ]
