@@ -109,7 +109,7 @@ class BlipCaptioner:
         if self.policy.decoding == "greedy":
             return lambda logits: logits.argmax(dim=-1)
         draws = Draws(seeds)
-        return lambda logits: draws.draw(nucleus(logits, self.policy.top_p))
+        return lambda logits: draws.draw(*nucleus(logits, self.policy.top_p), logits.shape[-1])
 
 
 @dataclass(frozen=True, slots=True)

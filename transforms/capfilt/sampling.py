@@ -20,16 +20,21 @@ class Draws:
     def __init__(self, seeds: Sequence[int]) -> None:
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    def draw(self, logits: Tensor) -> Tensor:
+    def draw(self, logits: Tensor, tokens: Tensor | None = None, words: int = 0) -> Tensor:
         """(N,): the next token of each sequence.
 
-        Args: logits: (N, V), where what is ruled out is -inf; one row a seed, in their order."""
-        probabilities = logits.float().cpu().softmax(dim=-1)
-        noise = torch.empty_like(probabilities)
+        Args: logits: (N, V), where what is ruled out is -inf; one row a seed, in their order.
+            tokens, words: where `logits` are those of a few tokens only, (N, K): which, and of how
+            many words. What is drawn is the same."""
+        found = logits.float().cpu().softmax(dim=-1)
+        noise = torch.empty(len(found), words or found.shape[1])
         for row, generator in zip(noise, self._generators, strict=True):
             row.exponential_(generator=generator)
         # Exponential races: as torch.multinomial draws one of a row.
-        return (probabilities / noise).argmax(dim=-1).to(logits.device)
+        if tokens is None:
+            return (found / noise).argmax(dim=-1).to(logits.device)
+        places = (found / noise.gather(1, tokens.cpu())).argmax(dim=-1, keepdim=True)
+        return tokens.gather(1, places.to(tokens.device))[:, 0]
 
 
 class DrawnToken(LogitsProcessor):
@@ -44,20 +49,18 @@ class DrawnToken(LogitsProcessor):
         return alone.scatter_(1, drawn[:, None], 0.0)
 
 
-def nucleus(logits: Tensor, top_p: float) -> Tensor:
-    """The logits with all but the likeliest tokens, which together reach `top_p`, at -inf.
+def nucleus(logits: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The likeliest tokens, which together reach `top_p`: (N, K) logits and tokens, likeliest
+    first, those of a row with fewer at -inf.
 
     Looks at the likeliest few hundred first: to sort a whole vocabulary for each token takes longer
     than to read an image's caption on. Source: Holtzman et al. 2020."""
-    if top_p >= 1:
-        return logits
-    some = min(_LIKELIEST, logits.shape[-1])
     total = logits.logsumexp(dim=-1, keepdim=True)
-    best, tokens = logits.topk(some, dim=-1)
+    best, tokens = logits.topk(min(_LIKELIEST, logits.shape[-1]), dim=-1)
     reached = (best - total).exp().cumsum(dim=-1)
     if bool((reached[:, -1] < top_p).any()):
         best, tokens = logits.sort(dim=-1, descending=True)
         reached = (best - total).exp().cumsum(dim=-1)
     before = torch.cat([torch.zeros_like(reached[:, :1]), reached[:, :-1]], dim=-1)
-    alone = torch.full_like(logits, float("-inf"))
-    return alone.scatter_(-1, tokens, best.masked_fill(before >= top_p, float("-inf")))
+    outside = before >= top_p if top_p < 1 else torch.zeros_like(before, dtype=torch.bool)
+    return best.masked_fill(outside, float("-inf")), tokens

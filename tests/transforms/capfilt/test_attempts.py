@@ -58,7 +58,7 @@ def test_other_errors_are_not_swallowed() -> None:
 
 def test_a_unit_in_which_nothing_went_well_is_refused() -> None:
     attempts, fault = Attempts("m"), ModelError("no answer")
-    with pytest.raises(RunFailedError, match="failed at all 2 pictures of a unit.*no answer"):
+    with pytest.raises(RunFailedError, match=r"failed at all 2 pictures of a unit.*no answer"):
         attempts.refuse_if_all_failed([fault, fault])
     attempts.refuse_if_all_failed([fault])  # one bad picture in a unit of one
     attempts.refuse_if_all_failed([fault, ["a dog"]])

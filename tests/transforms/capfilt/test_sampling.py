@@ -17,6 +17,15 @@ def test_draws_are_torchs_own_of_single_rows() -> None:
         assert found[row].tolist() == wanted
 
 
+def test_draws_among_few_tokens_are_those_among_all() -> None:
+    logits = torch.randn(4, 900, generator=torch.Generator().manual_seed(5)) * 3
+    few, all_of_them = Draws(range(4)), Draws(range(4))
+    for _ in range(20):
+        best, tokens = nucleus(logits, 0.8)
+        whole = torch.full_like(logits, float("-inf")).scatter_(1, tokens, best)
+        assert few.draw(best, tokens, 900).tolist() == all_of_them.draw(whole).tolist()
+
+
 def test_ruled_out_tokens_are_never_drawn() -> None:
     logits = torch.full((2, 50), float("-inf"))
     logits[0, 7], logits[1, 9] = 0.0, -3.0
@@ -35,7 +44,8 @@ def test_the_processor_leaves_only_what_was_drawn() -> None:
 def test_nucleus_is_that_of_transformers(spread: float, top_p: float) -> None:
     logits = torch.randn(5, 2000, generator=torch.Generator().manual_seed(2)) * spread
     wanted = TopPLogitsWarper(top_p)(torch.zeros(5, 1), logits.clone())
-    found = nucleus(logits, top_p)
+    best, tokens = nucleus(logits, top_p)
+    found = torch.full_like(logits, float("-inf")).scatter_(1, tokens, best)
     there, same = found > float("-inf"), wanted > float("-inf")
     assert (there != same).sum() <= 1  # a sum in another order, at the border
     torch.testing.assert_close(found[there & same], logits[there & same])
