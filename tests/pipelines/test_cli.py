@@ -22,7 +22,8 @@ def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[s
 def test_the_schemas_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(["schema"]) == 0
     recipe = json.loads(capsys.readouterr().out)
-    assert {"input", "fetch", "clip", "measures", "rules", "corpora"} == set(recipe["properties"])
+    models = {"clip", "captioners", "itm"}
+    assert {"input", "fetch", "measures", "rules", "corpora"} | models == set(recipe["properties"])
     assert _run(["schema", "--report"]) == 0
     assert json.loads(capsys.readouterr().out) == RunReport.model_json_schema()
 

@@ -53,8 +53,11 @@ def test_the_corpus_holds_exactly_the_kept_rows(undisturbed: tuple[Path, dict[st
     kept = set(ledger.loc[ledger["kept"], "uid"])
     tars = sorted(map(str, Path(report["corpora"]["pairs"]).glob("*.tar")))
     samples = list(wds.WebDataset(tars, shardshuffle=False, empty_check=False))
-    uids = [c["uid"] for sample in samples for c in json.loads(sample["json"])["captions"]]
-    assert sorted(uids) == sorted(kept)
+    captions = [c for sample in samples for c in json.loads(sample["json"])["captions"]]
+    assert {c["uid"] for c in captions} == kept
+    texts = [(c["uid"], c.get("candidate", 0)) for c in captions]
+    assert len({*texts}) == len(texts) == sum(report["captions"].values())
+    assert sum(number > 0 for _, number in texts) == report["captions"]["synthetic"] > 0
     assert len(samples) == report["images"]
     selected = np.load(_job(out).decision / "selection.npy").tolist()
     assert sorted(f"{high:016x}{low:016x}" for high, low in selected) == sorted(kept)
@@ -140,8 +143,11 @@ def test_an_edited_threshold_redoes_only_what_depends_on_it(
     assert relaxed["kept"] > report["kept"]
     assert relaxed["dropped"]["fetch"] == report["dropped"]["fetch"]
     after = {n: stamps(out / n) for n in before}
-    for name in ("rows", "pool", "measures", "outcomes"):
+    for name in ("rows", "pool", "outcomes"):
         assert after[name] == before[name], name
+    assert before["measures"].items() <= after["measures"].items()  # newcomers are captioned
+    new = {name.split("/")[0] for name in after["measures"].keys() - before["measures"].keys()}
+    assert new == {"captions-pocket", "itm-pocket+pocket", "clip-pocket+pocket"}
     assert before["corpora"].items() <= after["corpora"].items()
     assert len(after["corpora"]) > len(before["corpora"])
 
@@ -161,7 +167,8 @@ def test_a_looser_rule_before_a_measure_measures_only_the_newcomers(
     assert not {Path(name).with_suffix("") for name in new} & {
         Path(name).with_suffix("") for name in before
     }
-    parts = [Path(name) for name in after if name.endswith(".parquet") and "clip" in name]
+    of_clip = [Path(name) for name in after if name.startswith("clip-pocket/")]
+    parts = [name for name in of_clip if name.suffix == ".parquet"]
     uids = Counter(u for p in parts for u in pq.read_table(out / "measures" / p)["uid"].to_pylist())
     assert max(uids.values()) == 1
 
