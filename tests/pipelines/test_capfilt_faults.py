@@ -151,23 +151,6 @@ def test_a_failing_server_ends_the_run_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
-def test_a_unit_at_which_the_server_failed_throughout_is_not_finished(
-    folder: Path, server: _Server, tmp_path: Path
-) -> None:
-    """Units of fewer images than failures that end a run: their failures are the server's too."""
-    recipe = _by_server(folder, folder / "small-units.yaml", server.url, 16)
-    out = tmp_path / "run"
-    server.reset(well=False)
-    done = pairmill("run", recipe, "--out", out, *ONE_WORKER)
-    _one_sentence(done, "failed at 20 pictures in a row", code=1)
-    server.reset()
-    run(recipe, out, *ONE_WORKER)
-    lines = _captioned(out)
-    assert len(lines) > 20
-    assert [line["error"] for line in lines if line["error"]] == []
-
-
-@pytest.mark.slow
 def test_killed_while_captioning_it_ends_byte_identical(
     folder: Path, server: _Server, tmp_path: Path
 ) -> None:
