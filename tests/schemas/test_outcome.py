@@ -8,6 +8,7 @@ def test_stages_come_in_the_order_of_the_funnel() -> None:
         "basic",
         "dedupe",
         "clip",
+        "capfilt",
         "select",
     ]
 
