@@ -1,7 +1,6 @@
 """`python -m pipelines.pocket train | evaluate`."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 
 from pipelines.pocket.model import MODEL_DIR
 from pipelines.pocket.settings import Settings
-from schemas.errors import PairmillError
+from pipelines.pocket.terminal import run, say
 
 DEFAULT = Settings()
 app = typer.Typer(help="Train and evaluate the pocket CLIP.", no_args_is_help=True)
@@ -51,7 +50,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train the pocket CLIP on shards that Pairmill built, and on drawn scenes."""
-    from pipelines.pocket.train import train as run
+    from pipelines.pocket.train import train as fit
 
     settings = Settings(
         views=views,
@@ -65,7 +64,7 @@ def train(
         seed=seed,
         threads=threads,
     )
-    done = run(shards, None if no_teacher else teacher, out, cache, settings, _say, start)
+    done = fit(shards, None if no_teacher else teacher, out, cache, settings, say, start)
     if as_json:
         print(json.dumps({"losses": done.losses, "photos": done.photos, "seconds": done.seconds}))
 
@@ -89,9 +88,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compute how well the model tells right captions from wrong ones."""
-    from pipelines.pocket.evaluate import evaluate as run
+    from pipelines.pocket.evaluate import evaluate as measure
 
-    report = run(
+    report = measure(
         model,
         scenes=scenes,
         photos=photos,
@@ -101,23 +100,10 @@ def evaluate(
         seed=seed,
     )
     for name, figures in report.items():
-        _say("\n  ".join([f"{name}:", *(f"{key} {value:.4g}" for key, value in figures.items())]))
+        say("\n  ".join([f"{name}:", *(f"{key} {value:.4g}" for key, value in figures.items())]))
     if as_json:
         print(json.dumps(report))
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Run the command; a foreseen error is one sentence."""
-    try:
-        app()
-    except PairmillError as err:
-        _say(str(err))
-        sys.exit(err.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    run(app)

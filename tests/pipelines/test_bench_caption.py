@@ -47,6 +47,7 @@ def _policy(model: Path) -> CaptionerPolicy:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor")
+@pytest.mark.slow
 def test_every_contestant_gives_figures(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption, "MANY", 3)
     monkeypatch.setattr(caption, "PAIRS", 7)  # 4 of the rounds, 3 of the further candidates

@@ -8,19 +8,18 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-import yaml
 from milling import pairmill, run, run_bytes, stamps
 
-from tests.transforms.capfilt.blip_models import save_captioner, save_itm
+from tests.pipelines.tiny_capfilt import (
+    CAPFILT,
+    CLIP,
+    MODELS,
+    SCREEN,
+    recipe_from,
+    save_base,
+)
 
 pytestmark = pytest.mark.slow
-SCREEN: list[dict[str, Any]] = [
-    {"caption": {}},
-    {"exact_duplicate": {}},
-    {"clip_score": {"at_least": 0.0}},
-]
-MODELS = {"captioner": "tiny", "itm": "tiny"}
-CAPFILT = {"capfilt": {**MODELS, "at_least": 0.5}}
 TOPK = {"topk": {"captioner": "tiny"}}
 RECAPTION = {"recaption": {**MODELS, "at_least": 0.6}}
 
@@ -28,22 +27,13 @@ RECAPTION = {"recaption": {**MODELS, "at_least": 0.6}}
 @pytest.fixture(scope="module")
 def folder(small_web: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("capfilt")
-    save_captioner(folder / "captioner")
-    save_itm(folder / "itm")
-    content = yaml.safe_load(small_web.read_text())
-    content["input"]["list"] = str(small_web.parent / content["input"]["list"])
-    settings = {"model": str(folder / "captioner"), "candidates": 3, "min_tokens": 2}
-    content["captioners"] = {"tiny": settings}
-    content["itm"] = {"tiny": {"model": str(folder / "itm")}}
-    (folder / "base.yaml").write_text(yaml.safe_dump(content))
+    save_base(folder, small_web, candidates=3)
     return folder
 
 
 def _recipe(folder: Path, name: str, choose: dict[str, Any], **changes: Any) -> Path:
-    content = yaml.safe_load((folder / "base.yaml").read_text())
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(content | {"rules": [*SCREEN, choose]} | changes))
-    return path
+    rules = [*SCREEN, CLIP, choose]
+    return recipe_from(folder, folder / f"{name}.yaml", rules=rules, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,9 @@ import pytest
 import yaml
 from milling import pairmill, run, run_bytes, run_killed
 
-from tests.transforms.capfilt.blip_models import save_captioner, save_itm
+from tests.pipelines.tiny_capfilt import CAPFILT, CLIP, MODELS, SCREEN, recipe_from, save_base
+from tests.transforms.capfilt.blip_models import save_captioner
 
-MODELS = {"captioner": "tiny", "itm": "tiny"}
-CAPFILT = {"capfilt": {**MODELS, "at_least": 0.5}}
-SCREEN: list[dict[str, Any]] = [{"caption": {}}, {"exact_duplicate": {}}]
-CLIP = {"clip_score": {"at_least": 0.0}}
 ONE_WORKER = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=1")
 TWO_WORKERS = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
 LARGE_UNITS = 60  # images: more than the failures in a row that end a run
@@ -75,35 +72,21 @@ def server() -> Iterator[_Server]:
 
 @pytest.fixture(scope="module")
 def folder(small_web: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny models, and the small web's recipe with these."""
     folder = tmp_path_factory.mktemp("faults")
-    save_captioner(folder / "captioner")
-    save_itm(folder / "itm")
-    content = yaml.safe_load(small_web.read_text())
-    content["input"]["list"] = str(small_web.parent / content["input"]["list"])
-    settings = {"model": str(folder / "captioner"), "candidates": 2, "min_tokens": 2}
-    content["captioners"] = {"tiny": settings}
-    content["itm"] = {"tiny": {"model": str(folder / "itm")}}
-    content["rules"] = [*SCREEN, CLIP, CAPFILT]
-    (folder / "base.yaml").write_text(yaml.safe_dump(content))
+    save_base(folder, small_web, candidates=2)
     return folder
 
 
-def _recipe(base: Path, to: Path, **changes: Any) -> Path:
-    """The recipe of `base` with other sections."""
-    content = yaml.safe_load((base / "base.yaml").read_text())
-    to.write_text(yaml.safe_dump(content | changes))
-    return to
-
-
-def _by_server(base: Path, to: Path, url: str, images_per_shard: int) -> Path:
+def _by_server(folder: Path, to: Path, url: str, images_per_shard: int) -> Path:
     """Captioned behind a server, judged by the tiny filter."""
-    content = yaml.safe_load((base / "base.yaml").read_text())
     settings = {"backend": "endpoint", "model": "m", "url": url, "retries": 0, "batch_size": 8}
-    content["captioners"] = {"tiny": settings}
-    content["input"]["images_per_shard"] = images_per_shard
-    to.write_text(yaml.safe_dump(content))
-    return to
+    given = yaml.safe_load((folder / "base.yaml").read_text())["input"]
+    return recipe_from(
+        folder,
+        to,
+        captioners={"tiny": settings},
+        input={**given, "images_per_shard": images_per_shard},
+    )
 
 
 def _parts(out: Path, name: str) -> list[Path]:
@@ -151,6 +134,24 @@ def test_a_failing_server_ends_the_run_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
+def test_a_unit_at_which_the_server_failed_throughout_is_not_finished(
+    folder: Path, server: _Server, tmp_path: Path
+) -> None:
+    """Units of fewer images than failures that end a run: their failures are the server's too."""
+    recipe = _by_server(folder, folder / "small-units.yaml", server.url, 16)
+    out = tmp_path / "run"
+    server.reset(well=False)
+    done = pairmill("run", recipe, "--out", out, *ONE_WORKER)
+    _one_sentence(done, "model m failed at", "pictures", "500", "on fire", code=1)
+    assert _parts(out, "captions-tiny") == []
+    server.reset()
+    run(recipe, out, *ONE_WORKER)
+    lines = _captioned(out)
+    assert len(lines) > 20
+    assert [line["error"] for line in lines if line["error"]] == []
+
+
+@pytest.mark.slow
 def test_killed_while_captioning_it_ends_byte_identical(
     folder: Path, server: _Server, tmp_path: Path
 ) -> None:
@@ -184,7 +185,7 @@ def test_killed_while_captioning_it_ends_byte_identical(
 @pytest.fixture(scope="module")
 def by_two(folder: Path) -> Path:
     """A run with the tiny models by two workers that nothing disturbed."""
-    run(_recipe(folder, folder / "capfilt.yaml"), folder / "by-two", *TWO_WORKERS)
+    run(recipe_from(folder, folder / "capfilt.yaml"), folder / "by-two", *TWO_WORKERS)
     return folder / "by-two"
 
 
@@ -197,7 +198,7 @@ def _measures(out: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_one_worker_and_two_give_the_same_bytes(folder: Path, by_two: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run(_recipe(folder, folder / "capfilt.yaml"), out, *ONE_WORKER)
+    run(recipe_from(folder, folder / "capfilt.yaml"), out, *ONE_WORKER)
     assert run_bytes(out) == run_bytes(by_two) != {}
     measured = _measures(out)
     assert measured == _measures(by_two)
@@ -209,7 +210,7 @@ def test_killed_while_models_are_at_work_it_ends_byte_identical(
     folder: Path, by_two: Path, tmp_path: Path
 ) -> None:
     """As soon as a first unit is captioned: its own scores are lost, and others' captions."""
-    recipe, out = _recipe(folder, folder / "capfilt.yaml"), tmp_path / "run"
+    recipe, out = recipe_from(folder, folder / "capfilt.yaml"), tmp_path / "run"
     planned = len(_parts(by_two, "itm-tiny+tiny"))
     assert run_killed(
         recipe, out, when=lambda: bool(_parts(out, "captions-tiny")), later_s=0, alone=False
@@ -316,7 +317,7 @@ def test_a_recipe_that_cannot_be_is_told_in_one_sentence(
     make: Callable[[Path, Path], dict[str, Any]],
     words: tuple[str, ...],
 ) -> None:
-    recipe = _recipe(folder, tmp_path / "recipe.yaml", **make(folder, tmp_path))
+    recipe = recipe_from(folder, tmp_path / "recipe.yaml", **make(folder, tmp_path))
     out = tmp_path / "run"
     _one_sentence(pairmill("run", recipe, "--out", out), *words, code=2)
     assert not (out / "pool").exists()
@@ -329,6 +330,6 @@ def test_a_models_folder_may_be_named_from_the_recipes_own(folder: Path, tmp_pat
     shutil.copytree(folder / "captioner", tmp_path / "captioner")
     shutil.copytree(folder / "captioner", tmp_path / "itm")
     models = {"captioners": {"tiny": {"model": "captioner"}}, "itm": {"tiny": {"model": "./itm"}}}
-    recipe = _recipe(folder, tmp_path / "recipe.yaml", **models)
+    recipe = recipe_from(folder, tmp_path / "recipe.yaml", **models)
     done = pairmill("run", recipe, "--out", tmp_path / "run")
     _one_sentence(done, "have the same weights", code=2)

@@ -110,16 +110,17 @@ def ask_by_image(
     Rows of one image with other candidates (captioning failed for an earlier part) are apart.
 
     Args: candidates: those of each row's image."""
-    asked: dict[tuple[str, tuple[str, ...]], Asked] = {}
+    asked: list[Asked] = []
     places: list[tuple[int, int]] = []
     numbers: dict[tuple[str, tuple[str, ...]], int] = {}
     columns = (rows["key"].to_pylist(), rows["caption"].to_pylist(), candidates)
     for key, caption, texts in zip(*columns, strict=True):
-        one = asked.setdefault((key, tuple(texts)), Asked(key, [], tuple(texts)))
         number = numbers.setdefault((key, tuple(texts)), len(numbers))
-        places.append((number, len(one.web)))
-        one.web.append(caption)
-    return list(asked.values()), places
+        if number == len(asked):
+            asked.append(Asked(key, [], tuple(texts)))
+        places.append((number, len(asked[number].web)))
+        asked[number].web.append(caption)
+    return asked, places
 
 
 def match_texts(

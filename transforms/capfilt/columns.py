@@ -8,7 +8,7 @@ CANDIDATES_SCHEMA = pa.schema(
         ("seeds", pa.list_(pa.int64())),  # of each
         ("error", pa.string()),  # why captioning failed; null where it did not
         ("model", pa.string()),
-        ("digest", pa.string()),  # sha256 over the model's files; null for a hub's or a server's
+        ("digest", pa.string()),  # of the model's weights; null for a hub's or a server's
         ("decoding", pa.string()),  # JSON
     ]
 )

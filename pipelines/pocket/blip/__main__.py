@@ -1,13 +1,12 @@
 """`python -m pipelines.pocket.blip tower | captioner | itm | marks`."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from schemas.errors import PairmillError
+from pipelines.pocket.terminal import run, say
 
 app = typer.Typer(help="Train and measure the pocket captioner and ITM.", no_args_is_help=True)
 HERE = Path(__file__).parent.parent
@@ -47,11 +46,9 @@ def tower(
     from pipelines.pocket.blip.tower import TowerPace
     from pipelines.pocket.blip.train import Source, train_tower
 
-    source = Source(
-        shards=shards, teacher=teacher, cache=cache, views=views, seed=seed, threads=threads
-    )
+    source = Source(shards, teacher, cache, views, seed, threads)
     pace = TowerPace(steps=steps, photos=photos, rate=rate, matrix_rate=matrix_rate)
-    train_tower(source, out, pace, _say)
+    train_tower(source, out, pace, say)
 
 
 @app.command()
@@ -62,7 +59,7 @@ def captioner(
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = HERE / "captioner",
     cache: Cache = _CACHE,
     views: Views = 6,
-    steps: Steps = 1200,
+    steps: Steps = 2600,
     photos: Photos = 32,
     scenes: Scenes = 16,
     drawn: Drawn = 12_000,
@@ -74,17 +71,9 @@ def captioner(
     from pipelines.pocket.blip.lessons import Pace
     from pipelines.pocket.blip.train import Source, train_captioner
 
-    source = Source(
-        shards=shards,
-        teacher=teacher,
-        cache=cache,
-        views=views,
-        seed=seed,
-        threads=threads,
-        start=start,
-    )
+    source = Source(shards, teacher, cache, views, seed, threads, start)
     pace = Pace(steps=steps, photos=photos, scenes=scenes)
-    train_captioner(source, tower, out, pace, drawn, _say)
+    train_captioner(source, tower, out, pace, drawn, say)
 
 
 @app.command()
@@ -95,7 +84,7 @@ def itm(
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = HERE / "itm",
     cache: Cache = _CACHE,
     views: Views = 6,
-    steps: Steps = 800,
+    steps: Steps = 2000,
     photos: Photos = 64,
     scenes: Scenes = 12,
     drawn: Drawn = 12_000,
@@ -107,17 +96,9 @@ def itm(
     from pipelines.pocket.blip.lessons import Pace
     from pipelines.pocket.blip.train import Source, train_itm
 
-    source = Source(
-        shards=shards,
-        teacher=teacher,
-        cache=cache,
-        views=views,
-        seed=seed,
-        threads=threads,
-        start=start,
-    )
+    source = Source(shards, teacher, cache, views, seed, threads, start)
     pace = Pace(steps=steps, photos=photos, scenes=scenes)
-    train_itm(source, tower, out, pace, drawn, _say)
+    train_itm(source, tower, out, pace, drawn, say)
 
 
 @app.command()
@@ -136,22 +117,9 @@ def marks(
 
     report = measure(captioner, itm, photos=photos, split=split, scenes=scenes, seed=seed)
     for name, figure in report.items():
-        _say(f"{name} {figure:.4g}")
+        say(f"{name} {figure:.4g}")
     print(json.dumps(report))
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Run the command; a foreseen error is one sentence."""
-    try:
-        app()
-    except PairmillError as err:
-        _say(str(err))
-        sys.exit(err.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    run(app)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.pocket.blip.shape import VOCAB_SIZE, WIDTH
 from pipelines.pocket.views import VIEW_PX
@@ -22,6 +21,7 @@ _WHAT = {
         "knows little else",
     ),
 }
+_SETTINGS = "Settings: "
 _CARD = """\
 {title}
 
@@ -38,13 +38,13 @@ demo and tests run CapFilt with real weights and no model hub. It
 - **Taught by** three ImageNet MobileNets (Apache-2.0): the image tower first learns to give their
   features, place by place. No weights of theirs are in this model. Captioner and ITM start from
   one such tower and are then trained apart.
-- **Training took** {minutes:.0f} minutes after the tower, with the settings in the last lines:
-  `make pocket-blip`.
+- **Trained by** `make pocket-blip`, with the settings in the last lines, one for each time that
+  training went on from what was there.
 - **How good it is** is computed, not written down: `python -m pipelines.pocket.blip marks`.
 - **Licence**: Apache-2.0 for the weights and code. The photographs are their owners', for research
   and education only; none are in this repository.
 
-{tower}Settings: {settings}
+{lines}
 """
 
 
@@ -55,11 +55,23 @@ class Card:
     kind: str  # captioner or itm
     photos: int
     drawn: int
-    seconds: float
-    tower: Sequence[str]  # how the tower was trained
+    tower: Sequence[str]  # the settings of each of its trainings
+    settings: Sequence[str]  # and of the model's
 
 
-def write_card(folder: Path, card: Card, settings: Mapping[str, Any]) -> None:
+def line_of(settings: Mapping[str, object]) -> str:
+    """Settings as a card tells them."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def earlier_settings(folder: Path) -> list[str]:
+    """What the card of a model tells of its trainings; nothing where it has none."""
+    card = folder / "README.md"
+    lines = card.read_text().splitlines() if card.is_file() else []
+    return [line.removeprefix(_SETTINGS) for line in lines if line.startswith(_SETTINGS)]
+
+
+def write_card(folder: Path, card: Card) -> None:
     """Write README.md beside the weights."""
     title, what, does = _WHAT[card.kind]
     text = _CARD.format(
@@ -71,8 +83,8 @@ def write_card(folder: Path, card: Card, settings: Mapping[str, Any]) -> None:
         width=WIDTH,
         photos=card.photos,
         drawn=card.drawn,
-        minutes=card.seconds / 60,
-        tower="".join(f"Tower: {line}\n\n" for line in card.tower),
-        settings=", ".join(f"{name} {value}" for name, value in settings.items()),
+        lines="\n\n".join(
+            [*(f"Tower: {line}" for line in card.tower), *(_SETTINGS + s for s in card.settings)]
+        ),
     )
     (folder / "README.md").write_text(text)

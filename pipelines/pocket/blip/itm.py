@@ -1,64 +1,86 @@
 """Stage two of the ITM: right captions told from wrong ones, the tower learning along.
 
 As in BLIP (Li et al. 2022), a contrastive loss aligns pictures and texts, and finds the hard
-negatives on which the head for matching learns."""
-
-from collections.abc import Callable
+negatives on which the head for matching learns. What `space` says of each pair is copied besides.
+"""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import BlipForImageTextRetrieval
 
 from pipelines.pocket.batches import normal
-from pipelines.pocket.blip.lessons import Lesson, Lessons, Pace, draw_lesson, tower_group, trimmed
-from pipelines.pocket.blip.muon import Group, Optimizers
-from pipelines.pocket.blip.tower import Copier, copy_loss
+from pipelines.pocket.blip.learn import Study
+from pipelines.pocket.blip.lessons import Lesson, Lessons, Pace, trimmed
+from pipelines.pocket.blip.muon import Group
+from pipelines.pocket.blip.shape import WIDTH
+from pipelines.pocket.blip.space import Space
 from pipelines.pocket.losses import Scale, contrast
 from pipelines.pocket.metrics import auc
 
-_COPYING = 0.3
+_PLACING, _SCORING = 2.0, 20.0  # of where pictures and captions lie, and of their cosines
 _HARD = 0.5  # the share of negatives that are hard; the others are any
 
 
-def fit_itm(
-    model: BlipForImageTextRetrieval,
-    copier: Copier,
-    lessons: Lessons,
-    pace: Pace,
-    *,
-    say: Callable[[str], None],
-    keep: Callable[[], None],
-) -> list[float]:
-    """Train in place, calling `keep` at each check; gives each step's loss.
-
-    Args: copier: the model's own tower, with the heads that go on copying the teacher."""
-    scale = Scale()
-    heads = [model.text_encoder, model.vision_proj, model.text_proj, model.itm_head, scale]
-    text = Group(
-        layers=model.text_encoder.encoder,
-        others=[p for head in heads for p in head.parameters()],
-        matrix_rate=pace.matrix_rate,
-        rate=pace.rate,
+def itm_study(model: BlipForImageTextRetrieval, lessons: Lessons, pace: Pace) -> Study:
+    """How the ITM learns."""
+    scale, placer = Scale(), Placer(lessons.space)
+    heads = [model.text_encoder, model.vision_proj, model.text_proj, model.itm_head, scale, placer]
+    return Study(
+        model=model,
+        text=Group(
+            layers=model.text_encoder.encoder,
+            others=[p for head in heads for p in head.parameters()],
+            matrix_rate=pace.matrix_rate,
+            rate=pace.rate,
+        ),
+        wordings=1,
+        loss=lambda seen, lesson: _loss(model, scale, placer, seen, lesson),
+        check=lambda: f"dev AUC {_on_dev(model, lessons):.4f}",
     )
-    optimizers, losses = Optimizers([text, tower_group(copier, pace)], pace.steps), []
-    model.train()
-    for step in range(pace.steps):
-        lesson = draw_lesson(lessons, pace, wordings=1)
-        seen = model.vision_model(lesson.images).last_hidden_state
-        loss = _loss(model, scale, seen, lesson)
-        loss = loss + _COPYING * copy_loss(copier, seen[: pace.photos], lesson.taught)
-        optimizers.step(loss)
-        losses.append(loss.item())
-        if (step + 1) % max(1, pace.steps // 10) == 0:
-            found = f"loss {np.mean(losses[-50:]):.3f}, dev AUC {_on_dev(model, lessons):.4f}"
-            say(f"ITM {step + 1}/{pace.steps}: {found}")
-            keep()
-    return losses
 
 
-def _loss(model: BlipForImageTextRetrieval, scale: Scale, seen: Tensor, lesson: Lesson) -> Tensor:
+class Placer(nn.Module):
+    """Heads that put pictures and texts into a space, for as long as it is learnt from."""
+
+    def __init__(self, space: Space | None) -> None:
+        super().__init__()
+        self.space = space
+        width = WIDTH if space is None else space.pictures.shape[-1]
+        self.picture, self.text = nn.Linear(WIDTH, width), nn.Linear(WIDTH, width)
+
+    def distance(self, seen: Tensor, read: Tensor, lesson: Lesson) -> Tensor:
+        """How far pictures, texts and their cosines lie from where the space has them.
+
+        Args: seen, read: (N, WIDTH), of pictures and of texts; the photographs come first."""
+        if lesson.pictures is None or lesson.captions is None:
+            return torch.zeros(())
+        pictures, texts = lesson.pictures, lesson.captions[:, 0]
+        image = F.normalize(self.picture(seen[: len(pictures)]), dim=-1)
+        text = F.normalize(self.text(read[: len(texts)]), dim=-1)
+        off = (2 - (image * pictures).sum(dim=-1) - (text * texts).sum(dim=-1)).mean()
+        scores = (image @ texts.T - pictures @ texts.T).square().mean()
+        return _PLACING * off + _SCORING * scores
+
+    def chances(self, lesson: Lesson) -> Tensor:
+        """(N, N): how likely the text of a column is true of the picture of a row.
+
+        Of photographs the space has half of the say: another's caption is sometimes true, and a
+        crop may not show what its own tells."""
+        chances = torch.eye(len(lesson.images))
+        if self.space is None or lesson.pictures is None or lesson.captions is None:
+            return chances
+        cosines = lesson.pictures @ lesson.captions[:, 0].T
+        thought = torch.sigmoid(self.space.slope * (cosines - self.space.middle))
+        photos = len(thought)
+        chances[:photos, :photos] = (chances[:photos, :photos] + thought) / 2
+        return chances
+
+
+def _loss(
+    model: BlipForImageTextRetrieval, scale: Scale, placer: Placer, seen: Tensor, lesson: Lesson
+) -> Tensor:
     tokens = lesson.tokens[:, 0]
     attention = (tokens != 0).long()
     alone = model.text_encoder(tokens, attention_mask=attention).last_hidden_state
@@ -71,9 +93,13 @@ def _loss(model: BlipForImageTextRetrieval, scale: Scale, seen: Tensor, lesson: 
     own = torch.arange(len(tokens))
     pictures, texts = torch.cat([own, own, shown]), torch.cat([own, others, own])
     logits = match(model, seen[pictures], tokens[texts], attention[texts])
-    right = (torch.arange(len(texts)) < len(tokens)).long()
-    matching = F.cross_entropy(logits, right, weight=torch.tensor([1.0, 2.0]))
-    return contrast(image, text, scale) + matching
+    chances = placer.chances(lesson)[pictures, texts]
+    weights = torch.where(pictures == texts, 2.0, 1.0)  # one is right, two are wrong
+    matching = F.binary_cross_entropy_with_logits(
+        logits[:, 1] - logits[:, 0], chances, weights, reduction="sum"
+    )
+    placing = placer.distance(seen[:, 0], alone[:, 0], lesson)
+    return contrast(image, text, scale) + matching / weights.sum() + placing
 
 
 def match(
@@ -94,7 +120,6 @@ def _negatives(likeness: Tensor, same: Tensor) -> Tensor:
 @torch.no_grad()
 def _on_dev(model: BlipForImageTextRetrieval, lessons: Lessons) -> float:
     """AUC of whole photographs with each of their captions against the next one's."""
-    model.eval()
     right, wrong = [], []
     for some in lessons.dev.split(32):
         images = normal(lessons.views[0].pixels[some.numpy()])
@@ -105,5 +130,4 @@ def _on_dev(model: BlipForImageTextRetrieval, lessons: Lessons) -> float:
             flat = shown.flatten(0, 1)
             logits = match(model, seen, flat, (flat != 0).long())
             found.append((logits[:, 1] - logits[:, 0]).numpy())
-    model.train()
     return auc(np.concatenate(right), np.concatenate(wrong))

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pipelines.pocket.batches import lit, normal, some_of
-from pipelines.pocket.blip.muon import Group
-from pipelines.pocket.blip.tower import Copier, draw_views, group_of
+from pipelines.pocket.blip.space import Space
+from pipelines.pocket.blip.tower import draw_views
 from pipelines.pocket.photos import U8
 from pipelines.pocket.views import View
 
@@ -17,10 +17,11 @@ from pipelines.pocket.views import View
 class Lessons:
     """N photographs in some views with K captions, M drawn scenes with C captions."""
 
-    views: Sequence[View]
+    views: Sequence[View]  # plain ones, of which the captions are true
     tokens: Tensor  # (N, K, L)
     drawn: U8  # (M, px, px, 3)
     drawn_tokens: Tensor  # (M, C, L)
+    space: Space | None  # of these views and captions; None: they alone are learnt from
     train: Tensor  # indexes of the photographs to learn from
     dev: Tensor  # indexes of those to choose by
 
@@ -44,34 +45,38 @@ class Lesson:
     images: Tensor  # (B, 3, px, px)
     tokens: Tensor  # (B, W, L): W wordings of each, without columns of pads
     taught: Tensor | None  # (photos, SIDE**2, MAP_WIDTH): what the teacher sees of the photographs
-
-
-def tower_group(copier: Copier, pace: Pace) -> Group:
-    """The tower that learns along, for the optimisers."""
-    return group_of(copier, pace.tower_share * pace.matrix_rate, pace.tower_share * pace.rate)
+    pictures: Tensor | None  # (photos, D): where the space has them
+    captions: Tensor | None  # (photos, W, D): and their wordings
 
 
 def draw_lesson(lessons: Lessons, pace: Pace, wordings: int) -> Lesson:
-    """Photographs in views of which their captions are true, each with some of its captions."""
-    plain = [view for view in lessons.views if not view.mixed]
+    """Photographs and scenes by chance, each with some of its captions."""
     photos = lessons.train[some_of(len(lessons.train), pace.photos)]
     scenes = some_of(len(lessons.drawn), pace.scenes)
-    images, taught = draw_views(plain, photos)  # mirrored: captions hardly ever tell left
+    views = some_of(len(lessons.views), pace.photos)
+    said = _some_wordings(lessons.tokens[photos], wordings)
+    told = _some_wordings(lessons.drawn_tokens[scenes], wordings)
+    images, taught = draw_views(lessons.views, views, photos)  # captions hardly ever tell left
     drawn = lit(normal(lessons.drawn[scenes.numpy()]))
     tokens = torch.cat(
-        [
-            _some_wordings(lessons.tokens[photos], wordings),
-            _some_wordings(lessons.drawn_tokens[scenes], wordings),
-        ]
+        [lessons.tokens[photos[:, None], said], lessons.drawn_tokens[scenes[:, None], told]]
     )
-    return Lesson(images=torch.cat([images, drawn]), tokens=trimmed(tokens), taught=taught)
+    space = lessons.space
+    return Lesson(
+        images=torch.cat([images, drawn]),
+        tokens=trimmed(tokens),
+        taught=taught,
+        pictures=None if space is None else space.pictures[views, photos],
+        captions=None if space is None else space.captions[photos[:, None], said],
+    )
 
 
 def _some_wordings(tokens: Tensor, count: int) -> Tensor:
-    """(N, K, L) to (N, count, L): `count` of the K of each, by chance."""
+    """(N, count): `count` of the K wordings of each of N, by chance; again where there are fewer.
+
+    Args: tokens: (N, K, L)."""
     order = torch.rand(tokens.shape[:2]).argsort(dim=1)
-    repeated = order.repeat(1, -(-count // tokens.shape[1]))[:, :count]
-    return tokens.gather(1, repeated[..., None].expand(-1, -1, tokens.shape[2]))
+    return order.repeat(1, -(-count // tokens.shape[1]))[:, :count]
 
 
 def trimmed(tokens: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ def fit_tower(
     recent: list[float] = []
     for step in range(pace.steps):
         photos = train[some_of(len(train), pace.photos)]
-        images, taught = draw_views(views, photos)
+        images, taught = draw_views(views, some_of(len(views), pace.photos), photos)
         assert taught is not None
         loss = _loss(copier, images, taught, pace.shown)
         optimizers.step(loss)
@@ -98,11 +98,14 @@ def start_by_place(tower: BlipVisionModel) -> None:
         tower.embeddings.position_embedding[0, 1:] = 0.3 * torch.cat([rows, columns], dim=1)
 
 
-def draw_views(views: Sequence[View], photos: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Each photograph in a view by chance, mirrored half the time, and what the teacher sees.
+def draw_views(
+    views: Sequence[View], which: Tensor, photos: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Each photograph in one of its views, mirrored half the time, and what the teacher sees.
 
+    Args:    which, photos: (N,) indexes of views and of photographs.
     Returns: (N, 3, px, px) and (N, SIDE**2, MAP_WIDTH); None without a teacher."""
-    pairs = list(zip(some_of(len(views), len(photos)).tolist(), photos.tolist(), strict=True))
+    pairs = list(zip(which.tolist(), photos.tolist(), strict=True))
     images = normal(np.stack([views[v].pixels[n] for v, n in pairs]))
     flip = torch.rand(len(photos), 1, 1, 1) < 0.5
     images = lit(torch.where(flip, images.flip(3), images))

@@ -8,17 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertTokenizer, BlipVisionModel
 
-from pipelines.pocket.blip.captioner import fit_captioner
-from pipelines.pocket.blip.card import Card, write_card
-from pipelines.pocket.blip.itm import fit_itm
+from pipelines.pocket.blip.captioner import captioner_study
+from pipelines.pocket.blip.card import Card, earlier_settings, line_of, write_card
+from pipelines.pocket.blip.itm import itm_study
+from pipelines.pocket.blip.learn import Ears, Study, learn
 from pipelines.pocket.blip.lessons import Lessons, Pace
 from pipelines.pocket.blip.shape import build_captioner, build_itm, vision_config
+from pipelines.pocket.blip.space import fit_space
 from pipelines.pocket.blip.tower import Copier, TowerPace, fit_tower
 from pipelines.pocket.blip.words import save_processor, token_ids, train_words
 from pipelines.pocket.drawn import captions_of_scenes, draw_scenes
@@ -30,11 +32,11 @@ from schemas.errors import BadInputError
 Say = Callable[[str], None]
 TOWER_FILE = "tower.safetensors"
 _SETTINGS_FILE = "settings.txt"  # a line for each time that the tower was trained
-_SCENE_WORDINGS = 2  # the plain one, from either thing
+_TOLD, _JUDGED = 2, 10  # wordings of a scene: the plain one from either thing, and all
 _SCENES_FOR_WORDS = 2000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """What all stages learn from."""
 
@@ -65,7 +67,7 @@ def train_tower(source: Source, out: Path, pace: TowerPace, say: Say) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with (out / _SETTINGS_FILE).open("a") as file:
         settings = {"views": source.views, **asdict(pace), "seed": source.seed}
-        file.write(", ".join(f"{name} {value}" for name, value in settings.items()) + "\n")
+        file.write(f"{line_of(settings)}\n")
     fit_tower(copier, views, train, dev, pace, say=say, keep=keep)
     keep()
 
@@ -76,20 +78,8 @@ def train_captioner(
     """Stage two of the captioner, into `out`. Gives each step's loss.
 
     Raises: BadInputError: as `train_tower`, or there is no tower."""
-    began = monotonic()
-    lessons, words = _lessons(source, drawn, say)
-    model = build_captioner()
-    copier = _copier(tower, model.vision_model)
-    _go_on_from(source.start, model)
-
-    def keep() -> None:
-        _save(model, words, out)
-
-    losses = fit_captioner(model, copier, lessons, pace, say=say, keep=keep)
-    keep()
-    card = Card("captioner", len(lessons.tokens), drawn, monotonic() - began, _told(tower))
-    write_card(out, card, {"views": source.views, **asdict(pace), "seed": source.seed})
-    return losses
+    course = _Course("captioner", build_captioner(), captioner_study, _TOLD, pace)
+    return _train(course, source, tower, out, drawn, say)
 
 
 def train_itm(
@@ -98,19 +88,44 @@ def train_itm(
     """Stage two of the ITM, into `out`. Gives each step's loss.
 
     Raises: BadInputError: as `train_tower`, or there is no tower."""
+    course = _Course("itm", build_itm(), itm_study, _JUDGED, pace)
+    return _train(course, source, tower, out, drawn, say)
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What differs between the two models."""
+
+    kind: Literal["captioner", "itm"]
+    model: Any
+    study: Callable[[Any, Lessons, Pace], Study]
+    wordings: int  # of a scene
+    pace: Pace
+
+
+def _train(
+    course: _Course, source: Source, tower: Path | None, out: Path, drawn: int, say: Say
+) -> list[float]:
     began = monotonic()
-    lessons, words = _lessons(source, drawn, say)
-    model = build_itm()
+    lessons, words = _lessons(source, drawn, course.wordings, say)
+    model = course.model
     copier = _copier(tower, model.vision_model)
     _go_on_from(source.start, model)
 
     def keep() -> None:
         _save(model, words, out)
 
-    losses = fit_itm(model, copier, lessons, pace, say=say, keep=keep)
+    ears = Ears(say=lambda line: say(f"{course.kind} {line}"), keep=keep)
+    study = course.study(model, lessons, course.pace)
+    losses = learn(study, copier, lessons, course.pace, ears)
     keep()
-    card = Card("itm", len(lessons.tokens), drawn, monotonic() - began, _told(tower))
-    write_card(out, card, {"views": source.views, **asdict(pace), "seed": source.seed})
+    settings = {"views": source.views, **asdict(course.pace), "seed": source.seed}
+    settings["minutes"] = round((monotonic() - began) / 60)
+    earlier = [] if source.start is None else earlier_settings(source.start)
+    card = Card(
+        course.kind, len(lessons.tokens), drawn, _told(tower), [*earlier, line_of(settings)]
+    )
+    write_card(out, card)
     return losses
 
 
@@ -131,18 +146,20 @@ def _split(photos: Sequence[Photo]) -> tuple[torch.Tensor, torch.Tensor]:
     return (~dev).nonzero().flatten(), dev.nonzero().flatten()
 
 
-def _lessons(source: Source, drawn: int, say: Say) -> tuple[Lessons, BertTokenizer]:
+def _lessons(source: Source, drawn: int, wordings: int, say: Say) -> tuple[Lessons, BertTokenizer]:
     photos, views = _seen(source, say)
+    plain = [view for view in views if not view.mixed]
     train, dev = _split(photos)
     scenes = draw_scenes(drawn, source.seed, held_out=False, processes=source.threads)
     said = [text for n in train.tolist() for text in photos[n].captions]
     words = train_words([*said, *captions_of_scenes(min(drawn, _SCENES_FOR_WORDS), source.seed)])
     captions = [photo.captions for photo in photos]
     lessons = Lessons(
-        views=views,
+        views=plain,
         tokens=token_ids(words, captions, max(map(len, captions))),
         drawn=scenes.pixels,
-        drawn_tokens=token_ids(words, scenes.captions, _SCENE_WORDINGS),
+        drawn_tokens=token_ids(words, scenes.captions, wordings),
+        space=fit_space(plain, captions, train, dev, say=say),
         train=train,
         dev=dev,
     )

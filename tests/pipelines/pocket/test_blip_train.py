@@ -1,6 +1,7 @@
 import io
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,22 @@ def test_an_itm_learns_and_the_stage_loads_it(source: Source, tmp_path: Path) ->
     loaded = load_blip_matcher(ItmPolicy(model=str(tmp_path)))
     (scores,) = loaded.match([Image.new("RGB", (90, 60), "red")], [["a red circle", "a dog"]])
     assert all(0 < score < 1 for score in scores)
+
+
+def test_a_card_tells_of_each_time_it_was_trained(source: Source, tmp_path: Path) -> None:
+    first, second, short = (
+        tmp_path / "first",
+        tmp_path / "second",
+        Pace(steps=1, photos=2, scenes=2),
+    )
+    train_itm(source, None, first, short, 4, say=_mute)
+    train_itm(replace(source, start=first), None, second, replace(short, rate=1e-5), 4, say=_mute)
+    lines = (second / "README.md").read_text().splitlines()
+    told = [line for line in lines if line.startswith("Settings: ")]
+    assert [("rate 0.002" in line, "rate 1e-05" in line) for line in told] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_a_tower_that_is_not_there_is_said_so(source: Source, tmp_path: Path) -> None:
