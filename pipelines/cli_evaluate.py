@@ -76,7 +76,7 @@ def captions(
     if theirs is not None:
         found |= asdict(score_captions(said, theirs))
     if images is not None:
-        found |= _clip_scores(_load(clip, pretrained), images, said, theirs)
+        found |= _clipscores(_load(clip, pretrained), images, said, theirs)
     _warn(said, theirs)
     print(json.dumps(found)) if as_json else _print_scores(found)
 
@@ -132,16 +132,14 @@ def _first_against_rest(
 
 def _load(name: str, pretrained: str | None) -> "Clip":
     """Raises: BadInputError: there is no such model."""
-    from pipelines.recipe import Recipe
+    from pipelines.recipe import with_shipped_clip
     from transforms.score.clip_model import load_clip
     from transforms.score.policy import ClipPolicy
 
-    policy = ClipPolicy(architecture=name, pretrained=pretrained)
-    # A recipe says where `pocket` lies; this one has nothing but the model.
-    return load_clip(Recipe.model_construct(clip={name: policy}).clip_model(name))
+    return load_clip(with_shipped_clip(ClipPolicy(architecture=name, pretrained=pretrained)))
 
 
-def _clip_scores(
+def _clipscores(
     model: "Clip", folder: Path, said: Mapping[str, str], references: References | None
 ) -> dict[str, float]:
     """CLIPScore and, where there are references, RefCLIPScore: means over the images."""
@@ -149,10 +147,10 @@ def _clip_scores(
 
     from transforms.evaluate.clip_score import (
         PROMPT,
-        clip_scores,
+        clipscores,
         find_images,
         open_image,
-        ref_clip_scores,
+        ref_clipscores,
     )
     from transforms.evaluate.embed import F32, embed_all
 
@@ -163,13 +161,13 @@ def _clip_scores(
     files = find_images(folder, said)
     image = embed_all(map(open_image, files.values()), model.embed_images, size)
     text = texts(said.values())
-    scores = clip_scores(image, text)
-    found = {"clip_score": float(scores.mean())}
+    scores = clipscores(image, text)
+    found = {"clipscore": float(scores.mean())}
     if references is not None:
         theirs = texts(one for of in said for one in references[of])
         starts = np.cumsum([len(references[of]) for of in said])[:-1]
         each = np.split(theirs, starts)
-        found["ref_clip_score"] = float(ref_clip_scores(scores, text, each).mean())
+        found["ref_clipscore"] = float(ref_clipscores(scores, text, each).mean())
     return found
 
 
@@ -194,8 +192,8 @@ _NAMES = {
     "meteor": "METEOR (no synonyms)",
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
-    "clip_score": "CLIPScore",
-    "ref_clip_score": "RefCLIPScore",
+    "clipscore": "CLIPScore",
+    "ref_clipscore": "RefCLIPScore",
 }
 
 

@@ -12,7 +12,13 @@ from pipelines.job import Job
 from pipelines.steps import MeasurePolicy
 from schemas.errors import RunFailedError
 from schemas.fingerprint import Json
-from transforms.capfilt.load import forget_models, load_captioner, load_matcher, refuse_same_weights
+from transforms.capfilt.load import (
+    forget_models,
+    load_captioner,
+    load_matcher,
+    refuse_same_weights,
+    unpacked,
+)
 from transforms.capfilt.policy import CaptionerPolicy, ClipTextsPolicy, ItmPolicy
 from transforms.capfilt.rules import MatchRule
 from transforms.corpora.stage import Build
@@ -153,7 +159,7 @@ def _check_filters(job: Job) -> None:
         if isinstance(step.rule, MatchRule):
             captioner, judge = step.rule.captioner, step.rule.itm
             refuse_same_weights(
-                load_captioner(job.recipe.captioner_model(captioner)),
-                load_matcher(job.recipe.itm_model(judge)),
+                load_captioner(unpacked(job.recipe.captioner_model(captioner))),
+                load_matcher(unpacked(job.recipe.itm_model(judge))),
                 f"{step.name}: captioner {captioner} and filter {judge}",
             )

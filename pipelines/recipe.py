@@ -20,6 +20,7 @@ from pipelines.steps import (
     columns_of,
 )
 from transforms.capfilt.policy import CaptionerPolicy, ClipTextsPolicy, ItmPolicy
+from transforms.capfilt.rules import TopCaptionsRule
 from transforms.corpora.policy import CorpusPolicy
 from transforms.decide.limit import ThresholdRule
 from transforms.decide.rule import Rule
@@ -35,6 +36,8 @@ from transforms.score.rule import ClipScoreRule
 # captioner's candidates: itm-FILTER+CAPTIONER, clip-MODEL+CAPTIONER.
 CLIP, CAPTIONS, ITM, OF = "clip-", "captions-", "itm-", "+"
 POCKET = "pocket"
+# So small a model is seldom right at 1: `python -m pipelines.pocket.blip temperatures` tells.
+SHIPPED_CAPTIONER = CaptionerPolicy(model=POCKET, temperature=0.5)
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 POCKET_FOLDER = Path(__file__).parent / "pocket"
 Model = TypeVar("Model", CaptionerPolicy, ItmPolicy)
@@ -52,7 +55,7 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
         description="CLIP models by a name of your own; `pocket` ships with Pairmill.",
     )
     captioners: dict[str, CaptionerPolicy] = Field(
-        default={POCKET: CaptionerPolicy(model=POCKET)},
+        default={POCKET: SHIPPED_CAPTIONER},
         description="Models that write candidate captions, by a name of your own.",
     )
     itm: dict[str, ItmPolicy] = Field(
@@ -124,7 +127,18 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
         for number, step in enumerate(self.rules):
             for place, rule in step.leaves(f"rules.{number}"):
                 self._check_reads(place, rule)
+                if isinstance(rule, TopCaptionsRule):
+                    self._check_choice(place, rule)
         return self
+
+    def _check_choice(self, place: str, rule: TopCaptionsRule) -> None:
+        """There is more to choose from than is kept."""
+        candidates = self.captioners[rule.captioner].candidates
+        if rule.keep > candidates:
+            raise ValueError(
+                f"{place}: {candidates} of captioner {rule.captioner} and the web caption are no"
+                f" more than the {rule.keep} to keep: give it more `candidates` (BLIP-2 has 10)"
+            )
 
     def _check_reads(self, place: str, rule: Rule) -> None:
         """A rule reads columns that there are, and names languages that its detector knows."""
@@ -211,10 +225,7 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
 
     def clip_model(self, name: str) -> ClipPolicy:
         """The model of this name, with `pocket` resolved to the folder that ships."""
-        policy = self.clip[name]
-        if policy.architecture != POCKET:
-            return policy
-        return policy.model_copy(update={"architecture": f"{LOCAL_DIR}{POCKET_FOLDER / 'clip'}"})
+        return with_shipped_clip(self.clip[name])
 
     def captioner_model(self, name: str) -> CaptionerPolicy:
         """The captioner of this name, with `pocket` resolved as for CLIP."""
@@ -225,8 +236,15 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
         return _shipped(self.itm[name], "itm")
 
 
-def _shipped(policy: Model, folder: str) -> Model:
+def with_shipped_clip(policy: ClipPolicy) -> ClipPolicy:
     """The model, with `pocket` resolved to the folder that ships."""
+    if policy.architecture != POCKET:
+        return policy
+    return policy.model_copy(update={"architecture": f"{LOCAL_DIR}{POCKET_FOLDER / 'clip'}"})
+
+
+def _shipped(policy: Model, folder: str) -> Model:
+    """As `with_shipped_clip`, of a captioner or a filter."""
     if policy.model != POCKET:
         return policy
     return policy.model_copy(update={"model": str(POCKET_FOLDER / folder)})

@@ -162,7 +162,7 @@ class RuleStep(_OneKey):
             return self.model_copy(update={"not_": self.content.with_model(model)})
         elif isinstance(self.content, DuplicateRule):
             content = self.content.with_default_keep(model)
-        elif isinstance(self.content, MatchRule):
+        elif isinstance(self.content, MatchRule | TopCaptionsRule):
             content = self.content.with_default_clip(model)
         else:
             return self

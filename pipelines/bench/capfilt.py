@@ -12,7 +12,7 @@ threshold was chosen on this split, and no pocket model has seen it.
 import json
 import random
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,20 +21,21 @@ import numpy as np
 import pyarrow as pa
 import typer
 import yaml
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.bench.contest import at_least, say
 from pipelines.bench.machine import Mark, print_marks
-from pipelines.demo.pictures import Picture, photographs
+from pipelines.demo.pictures import Picture, open_picture, original_bytes, photographs
 from pipelines.demo.run import RECIPE_FILE
 from pipelines.recipe import Recipe
+from schemas.texts import WEB
 from transforms.capfilt.load import load_captioner, load_matcher
 from transforms.capfilt.policy import CaptionerPolicy
 from transforms.capfilt.rules import CapFiltRule, CaptionsRule, TopCaptionsRule
 from transforms.capfilt.seeds import seeds_of
 from transforms.evaluate.cider import make_references
+from transforms.evaluate.embed import embed_all
 from transforms.score.clip import clip_scores
 from transforms.score.clip_model import load_clip
 
@@ -42,7 +43,7 @@ SWAPPED, NOISE = 0.5, 0.1
 BEST = 0.01  # of all photographs: a right caption's own is among these
 CANDIDATES = 10  # as BLIP-2; CapFilt looks at the first
 _BATCH, _THREADS = 32, 2
-_T_95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}  # Student's t
+_T_95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}  # Student's t
 _ALT_TEXTS = (
     "IMG_{n}.JPG",
     "photo {n} of {m}",
@@ -144,7 +145,8 @@ def measure(webs: Sequence[Web], seed: int, recipe: Recipe) -> pa.Table:
 
 
 def _candidates(webs: Sequence[Web], policy: CaptionerPolicy) -> list[list[str]]:
-    seeds = [seeds_of(_bytes(web), policy.seed, policy.candidates) for web in webs]
+    files = [original_bytes(web.picture) for web in webs]
+    seeds = [seeds_of(data, policy.seed, policy.candidates) for data in files]
     return _by_batches(load_captioner(policy).caption, webs, seeds)
 
 
@@ -153,38 +155,19 @@ def _cosines(
 ) -> list[list[float]]:
     clip = load_clip(recipe.clip_model("pocket").model_copy(update={"threads": _THREADS}))
     size = clip.policy.batch_size
-    images = np.concatenate([clip.embed_images(_open(some)) for some in _batches(webs, size)])
-    flat = [text for own in texts for text in own]
-    vectors = np.concatenate([clip.embed_texts(some) for some in _batches(flat, size)])
+    images = embed_all((open_picture(web.picture) for web in webs), clip.embed_images, size)
+    vectors = embed_all((text for own in texts for text in own), clip.embed_texts, size)
     owner = np.repeat(np.arange(len(webs)), [len(own) for own in texts])
     scores = iter(clip_scores(images[owner], vectors).tolist())
     return [[next(scores) for _ in own] for own in texts]
 
 
 def _by_batches(model: Any, webs: Sequence[Web], asked: Sequence[Sequence[Any]]) -> list[Any]:
-    pairs = list(zip(webs, asked, strict=True))
-    return [
-        answer
-        for some in _batches(pairs, _BATCH)
-        for answer in model(_open([web for web, _ in some]), [own for _, own in some])
-    ]
-
-
-def _batches(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
-    return (items[n : n + size] for n in range(0, len(items), size))
-
-
-def _open(webs: Sequence[Web]) -> list[Image.Image]:
-    return [Image.open(_file(web)).convert("RGB") for web in webs]
-
-
-def _bytes(web: Web) -> bytes:
-    return _file(web).read_bytes()
-
-
-def _file(web: Web) -> Path:
-    assert isinstance(web.picture.source, Path)
-    return web.picture.source
+    found: list[Any] = []
+    for n in range(0, len(webs), _BATCH):
+        images = [open_picture(web.picture) for web in webs[n : n + _BATCH]]
+        found += model(images, asked[n : n + _BATCH])
+    return found
 
 
 def curate(webs: Sequence[Web], rows: pa.Table, at_least_clip: float, judge: Judge) -> Figures:
@@ -220,8 +203,9 @@ def _chosen(
     (verdict,) = rule.judge(rows, None)
     assert verdict.chosen is not None
     for line in verdict.chosen.to_pylist():
-        place = line["place"]
-        found[place].append(judge.right(line["caption"], webs[place].picture.name))
+        web = webs[line["place"]]
+        caption = web.caption if line["text"] == WEB else line["caption"]
+        found[line["place"]].append(judge.right(caption, web.picture.name))
     return found
 
 

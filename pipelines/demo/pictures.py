@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.demo.languages import foreign_captions
@@ -74,6 +75,11 @@ def could_be_true(caption_of: Picture, shown: Picture) -> bool:
     if isinstance(caption_of.source, Scene) and isinstance(shown.source, Scene):
         return share_a_thing(caption_of.source, shown.source)
     return caption_of.name == shown.name or bool(set(caption_of.captions) & set(shown.captions))
+
+
+def open_picture(picture: Picture) -> Image.Image:
+    """The picture in RGB."""
+    return Image.open(io.BytesIO(original_bytes(picture))).convert("RGB")
 
 
 def original_bytes(picture: Picture) -> bytes:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pipelines.decided import open_decided
 from pipelines.job import Job
 from pipelines.look.search_query import Query, make_query, measured_model
+from pipelines.look.texts import texts_of
 from pipelines.recipe import CLIP
 from schemas.errors import BadInputError
 from schemas.layout import TEXTS_FILE, decision_manifest
@@ -166,10 +167,12 @@ def _hits(corpus: _Corpus, lines: list[dict[str, Any]]) -> Iterator[Hit]:
         shard: _facts(corpus, shard, [line["image"] for line in lines if line["shard"] == shard])
         for shard in {line["shard"] for line in lines}
     }
+    said = _surviving(corpus, [pair for pairs in facts.values() for pair in pairs])
     for rank, line in enumerate(lines, start=1):
         pairs = [pair for pair in facts[line["shard"]] if pair["image"] == line["image"]]
         (first,) = [pair for pair in pairs if pair["row"] == line["row"]]
-        captions = [pair["caption"] for pair in pairs if pair["kept"]] or [first["caption"]]
+        captions = [text for pair in pairs for text in said.get(pair["row"], [])]
+        captions = captions or [first["caption"]]
         told = {name: first[name] for name in ("uid", "row", "url", "key", "kept")}
         yield Hit(
             rank=rank,
@@ -181,6 +184,18 @@ def _hits(corpus: _Corpus, lines: list[dict[str, Any]]) -> Iterator[Hit]:
             reason=first["reason"],
             **told,
         )
+
+
+def _surviving(corpus: _Corpus, pairs: list[dict[str, Any]]) -> dict[int, list[str]]:
+    """The captions that each kept row bears: its own, or those that a rule chose."""
+    web = {pair["row"]: pair["caption"] for pair in pairs if pair["kept"]}
+    if not web:
+        return {}
+    chosen = texts_of(corpus.job, web)
+    return {
+        row: [text["caption"] for text in chosen[row]] if row in chosen else [caption]
+        for row, caption in web.items()
+    }
 
 
 def _facts(corpus: _Corpus, shard: int, images: list[int]) -> list[dict[str, Any]]:

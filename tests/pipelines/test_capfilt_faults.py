@@ -255,6 +255,10 @@ def _chosen_twice(folder: Path, _: Path) -> dict[str, Any]:
     return {"rules": [*SCREEN, CAPFILT, {"topk": {"captioner": "tiny"}}]}
 
 
+def _kept_all(folder: Path, _: Path) -> dict[str, Any]:
+    return {"rules": [*SCREEN, {"topk": {"captioner": "tiny", "keep": 3}}]}
+
+
 def _captions_given(folder: Path, _: Path) -> dict[str, Any]:
     return {"rules": [{"exact_duplicate": {"give_captions": True}}, CAPFILT]}
 
@@ -302,6 +306,7 @@ BY_THE_DRIVER = (_no_key, _no_folder, _no_model)  # models are loaded when RUN i
         (_captions_read_after, ("rules.3.language reads captions", "before rules.2.capfilt")),
         (_scored_after, ("rules.3.clip_score reads captions", "before rules.2.capfilt")),
         (_chosen_twice, ("rules.3.topk reads captions", "before rules.2.capfilt")),
+        (_kept_all, ("rules.2.topk", "no more than the 3 to keep", "candidates")),
         (_captions_given, ("rules.0.exact_duplicate", "`give_captions`", "rules.1.capfilt")),
         (_many_by_beams, ("captioners.tiny", "only `decoding: nucleus`")),
         (_url_alone, ("captioners.tiny", "`url` goes with backend endpoint")),

@@ -67,14 +67,14 @@ def test_captions_against_images(files: Path, capsys: pytest.CaptureFixture[str]
     images = ("--images", files / "images", "--json")
     _run("captions", files / "said.jsonl", *images)
     alone = _told(capsys)
-    assert alone.keys() == {"images", "clip_score"}
-    assert 0 < alone["clip_score"] <= 2.5
+    assert alone.keys() == {"images", "clipscore"}
+    assert 0 < alone["clipscore"] <= 2.5
     _run("captions", files / "said.jsonl", "--references", files / "references.jsonl", *images)
     both = _told(capsys)
-    assert both["clip_score"] == pytest.approx(alone["clip_score"])
+    assert both["clipscore"] == pytest.approx(alone["clipscore"])
     # Each candidate is one of its references: the harmonic mean with 1.
-    assert both["ref_clip_score"] == pytest.approx(
-        2 * alone["clip_score"] / (alone["clip_score"] + 1), abs=0.02
+    assert both["ref_clipscore"] == pytest.approx(
+        2 * alone["clipscore"] / (alone["clipscore"] + 1), abs=0.02
     )
 
 
@@ -107,7 +107,7 @@ def test_retrieval_over_a_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["said.jsonl", "--references", "references.jsonl", "--split", "test"], "split 'test'"),
         (["said.jsonl", "--references", "said.jsonl", "--split", "val"], "split 'val'"),
         (["said.jsonl", "--images", "images", "--clip", "nonsense"], "CLIP model nonsense"),
-        (["said.jsonl", "--images", "."], "has no file for 2 of 2 images"),
+        (["said.jsonl", "--images", "."], "has no file of its own for 2 of 2 images"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(

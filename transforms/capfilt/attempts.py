@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from schemas.errors import RunFailedError
-from transforms.capfilt.models import ModelError
+from transforms.capfilt.models import LostModelError, ModelError, RefusedError, without_frames
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,7 +31,7 @@ class Attempts:
         try:
             found = list(do(items))
         except ModelError as err:
-            fault = err.with_traceback(None)  # frames would hold on to the batch's tensors
+            fault = without_frames(err)
         else:
             self._in_a_row = 0
             return list(found)
@@ -43,19 +43,24 @@ class Attempts:
 
     def refuse_if_all_failed(self, found: Sequence[R | ModelError]) -> None:
         """A unit in which nothing went well is not to be committed: it would never be tried again.
+        What a server turned down for what it shows may be, as it would be so again; and what a
+        model fails at may be a single bad picture.
 
-        Raises: RunFailedError: all of several items failed."""
+        Raises: RunFailedError: all items failed, several or by a server that was lost."""
         faults = [one for one in found if isinstance(one, ModelError)]
-        if len(faults) == len(found) > 1:
+        grave = [one for one in faults if not isinstance(one, RefusedError)]
+        lost = any(isinstance(one, LostModelError) for one in grave)
+        if len(faults) == len(found) and (lost or len(grave) > 1):
             raise RunFailedError(
                 f"The model {self._model} failed at all {len(found)} pictures of a unit; the last"
-                f" time: {faults[-1]}"
-            ) from faults[-1]
+                f" time: {grave[-1]}"
+            ) from grave[-1]
 
     def _count(self, fault: ModelError) -> None:
         self._in_a_row += 1
         if self._in_a_row >= FAILURES_IN_A_ROW:
+            self._in_a_row = 0  # for a next run of this process
             raise RunFailedError(
-                f"The model {self._model} failed at {self._in_a_row} pictures in a row, which is"
+                f"The model {self._model} failed at {FAILURES_IN_A_ROW} pictures in a row, which is"
                 f" hardly their fault; the last time: {fault}"
             ) from fault

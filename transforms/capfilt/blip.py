@@ -17,9 +17,10 @@ from transformers.generation import (
 )
 
 from transforms.capfilt.blip_decoder import read_on, start_reading
-from transforms.capfilt.blip_vision import see
-from transforms.capfilt.loading import faults, load_model, load_processor
-from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
+from transforms.capfilt.blip_vision import Sight, see
+from transforms.capfilt.flat import match_flat
+from transforms.capfilt.hub import faults, load_model, load_processor
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, ModelPolicy
 from transforms.capfilt.sampling import Draws, nucleus
 
 
@@ -30,6 +31,7 @@ class BlipCaptioner:
     policy: CaptionerPolicy
     model: Any  # a BlipForConditionalGeneration
     processor: Any
+    see: Sight = see
 
     @torch.inference_mode()
     def caption(
@@ -73,7 +75,7 @@ class BlipCaptioner:
     def _by_tokens(self, pixels: Tensor, seeds: Sequence[Sequence[int]]) -> Tensor:
         """(images x seeds, tokens), image by image, drawn or likeliest token by token."""
         decoder, flat = self.model.text_decoder, [seed for own in seeds for seed in own]
-        prompt, seen = self._prompt(), see(self.model.vision_model, pixels)
+        prompt, seen = self._prompt(), self.see(self.model.vision_model, pixels)
         reading = start_reading(
             decoder, seen, len(flat) // len(pixels), len(prompt) + self.policy.max_tokens
         )
@@ -119,6 +121,7 @@ class BlipMatcher:
     policy: ItmPolicy
     model: Any  # a BlipForImageTextRetrieval
     processor: Any
+    see: Sight = see
 
     @torch.inference_mode()
     def match(
@@ -127,23 +130,18 @@ class BlipMatcher:
         with faults():
             torch.set_num_threads(self.policy.threads)
             found = self.processor.image_processor(list(images), return_tensors="pt").pixel_values
-            seen = see(self.model.vision_model, found.to(self.policy.device, self._dtype))
-            owners = [n for n, own in enumerate(texts) for _ in own]
-            flat = [text for own in texts for text in own]
-            asked = range(0, len(flat), self.policy.batch_size)
-            size = self.policy.batch_size
-            matched = [self._match(seen, owners[n : n + size], flat[n : n + size]) for n in asked]
-        ahead = iter([one for some in matched for one in some])
-        return [[next(ahead) for _ in own] for own in texts]
+            seen = self.see(self.model.vision_model, found.to(self.policy.device, self._dtype))
+            match = functools.partial(self._match, seen)
+            return match_flat(texts, self.policy.batch_size, match)
 
     @property
     def _dtype(self) -> torch.dtype:
         return self.model.vision_model.dtype
 
-    def _match(self, seen: Tensor, owners: Sequence[int], texts: Sequence[str]) -> list[float]:
+    def _match(self, seen: Tensor, owners: list[int], texts: list[str]) -> list[float]:
         """The text encoder reads an image's tokens beside each text: softmax(logits)[1]."""
         words = self.processor.tokenizer(
-            list(texts),
+            texts,
             padding=True,
             truncation=True,
             max_length=self.policy.max_tokens,
@@ -152,28 +150,31 @@ class BlipMatcher:
         read = self.model.text_encoder(
             input_ids=words.input_ids,
             attention_mask=words.attention_mask,
-            encoder_hidden_states=seen[list(owners)],
+            encoder_hidden_states=seen[owners],
         )
         return self.model.itm_head(read.last_hidden_state[:, 0]).float().softmax(-1)[:, 1].tolist()
 
 
-@functools.lru_cache(maxsize=2)
 def load_blip_captioner(policy: CaptionerPolicy) -> BlipCaptioner:
     """Raises: BadInputError: there is no such model, or its weights do not fit."""
     model = load_model(BlipForConditionalGeneration, policy)
-    return BlipCaptioner(policy, model, load_processor(policy))
+    return BlipCaptioner(policy, model, load_processor(policy), _sight(policy))
 
 
-@functools.lru_cache(maxsize=2)
 def load_blip_matcher(policy: ItmPolicy) -> BlipMatcher:
     """Raises: BadInputError: there is no such model, or its weights do not fit."""
     model = load_model(BlipForImageTextRetrieval, policy)
-    return BlipMatcher(policy, model, load_processor(policy))
+    return BlipMatcher(policy, model, load_processor(policy), _sight(policy))
+
+
+def _sight(policy: ModelPolicy) -> Sight:
+    """What stands in for the vision model's own forward, compiled where that is asked for."""
+    return torch.compile(see) if policy.compile else see
 
 
 def _without(prompt: str | None, text: str) -> str:
     """The caption alone: a tokenizer may have changed the prompt's case."""
     text = " ".join(text.split())
-    if prompt and text.lower().startswith(start := " ".join(prompt.lower().split())):
-        text = text[len(start) :].strip()
-    return text
+    start = " ".join((prompt or "").lower().split())
+    begins = text.lower().startswith(start) and not text[len(start) : len(start) + 1].isalnum()
+    return text[len(start) :].strip() if start and begins else text

@@ -1,6 +1,5 @@
 """BLIP-2's image-text matching head as a filter, an image encoded once for all its texts."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import Blip2ForImageTextRetrieval
 
-from transforms.capfilt.loading import faults, load_model, load_processor
+from transforms.capfilt.flat import match_flat
+from transforms.capfilt.hub import faults, load_model, load_processor
 from transforms.capfilt.policy import ItmPolicy
 
 
@@ -26,19 +26,14 @@ class Blip2Matcher:
     def match(
         self, images: Sequence[Image.Image], texts: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        owners = [n for n, own in enumerate(texts) for _ in own]
-        flat = [text for own in texts for text in own]
-        size = self.policy.batch_size
         with faults():
             torch.set_num_threads(self.policy.threads)
             seen = self._see(images)
-            matched = [
-                one
-                for n in range(0, len(flat), size)
-                for one in self._match(seen[owners[n : n + size]], flat[n : n + size])
-            ]
-        ahead = iter(matched)
-        return [[next(ahead) for _ in own] for own in texts]
+            return match_flat(
+                texts,
+                self.policy.batch_size,
+                lambda owners, some: self._match(seen[owners], some),
+            )
 
     def _see(self, images: Sequence[Image.Image]) -> Tensor:
         """(images, patches, D)"""
@@ -46,14 +41,14 @@ class Blip2Matcher:
         tower = self.model.vision_model
         return tower(pixels.to(self.policy.device, tower.dtype)).last_hidden_state
 
-    def _match(self, seen: Tensor, texts: Sequence[str]) -> list[float]:
+    def _match(self, seen: Tensor, texts: list[str]) -> list[float]:
         """The Q-Former reads an image's patches beside each text: softmax(logits)[1].
 
         As Blip2ForImageTextRetrieval's own forward, but for its vision tower.
 
         Args: seen: (texts, patches, D)."""
         words = self.processor.tokenizer(
-            list(texts),
+            texts,
             padding=True,
             truncation=True,
             max_length=self.policy.max_tokens,
@@ -73,7 +68,6 @@ class Blip2Matcher:
         return logits.float().softmax(dim=-1)[:, 1].tolist()
 
 
-@functools.lru_cache(maxsize=2)
 def load_blip2_matcher(policy: ItmPolicy) -> Blip2Matcher:
     """Raises: BadInputError: there is no such model, or its weights do not fit."""
     return Blip2Matcher(

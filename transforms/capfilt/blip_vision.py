@@ -6,10 +6,14 @@ twice; at 384 px that is 64 MB an image and layer in float32.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
 # To pyright, an item of a ModuleList is any Module.
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import BlipVisionModel
 from transformers.models.blip.modeling_blip import BlipAttention
+
+Sight = Callable[[BlipVisionModel, Tensor], Tensor]
 
 
 def see(vision: BlipVisionModel, pixels: Tensor) -> Tensor:

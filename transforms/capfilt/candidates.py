@@ -17,7 +17,7 @@ from PIL import Image
 from transforms.capfilt.attempts import Attempts
 from transforms.capfilt.columns import CANDIDATES_SCHEMA, CLIP_TEXTS_SCHEMA, MATCHES_SCHEMA
 from transforms.capfilt.models import Captioner, Matcher, ModelError
-from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, question
 from transforms.capfilt.seeds import seeds_of
 from transforms.score.ahead import ahead
 from transforms.score.clip import clip_scores
@@ -27,9 +27,10 @@ from transforms.shards.pool import PoolImages
 
 _AHEAD = 2  # batches that are decoded while the model is at work
 _DECODING = (
-    "decoding", "candidates", "top_p", "temperature", "repetition_penalty", "beams", "min_tokens",
-    "max_tokens", "prompt", "language", "precision",
+    "backend", "decoding", "candidates", "top_p", "temperature", "repetition_penalty", "beams",
+    "min_tokens", "max_tokens", "prompt", "language", "precision",
 )  # fmt: skip
+_NOT_SENT = ("repetition_penalty", "beams", "min_tokens", "precision")  # to a server
 
 
 class _Shown(NamedTuple):
@@ -82,9 +83,19 @@ def candidate_table(
     digest: str | None,
 ) -> pa.Table:
     """CANDIDATES_SCHEMA, a row for each of `keys`, which may come twice."""
-    decoding = json.dumps({name: getattr(policy, name) for name in _DECODING})
+    decoding = json.dumps(_decoding(policy), ensure_ascii=False)
     same = {"model": _model_name(policy), "digest": digest, "decoding": decoding}
     return pa.Table.from_pylist([{**by_key[key], **same} for key in keys], CANDIDATES_SCHEMA)
+
+
+def _decoding(policy: CaptionerPolicy) -> dict[str, Any]:
+    """How captions were asked for."""
+    asked = {name: getattr(policy, name) for name in _DECODING}
+    if policy.backend == "endpoint":
+        asked = {name: value for name, value in asked.items() if name not in _NOT_SENT}
+    if policy.backend in ("chat", "endpoint"):
+        asked["prompt"] = question(policy)
+    return asked
 
 
 def _model_name(policy: CaptionerPolicy) -> str:

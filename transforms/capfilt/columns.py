@@ -8,8 +8,8 @@ CANDIDATES_SCHEMA = pa.schema(
         ("seeds", pa.list_(pa.int64())),  # of each
         ("error", pa.string()),  # why captioning failed; null where it did not
         ("model", pa.string()),
-        ("digest", pa.string()),  # of the model's weights; null for a hub's or a server's
-        ("decoding", pa.string()),  # JSON
+        ("digest", pa.string()),  # of a folder's files; a hub's commit; null for a server's
+        ("decoding", pa.string()),  # JSON: what was asked for; servers may draw as they like
     ]
 )
 MATCHES_SCHEMA = pa.schema(

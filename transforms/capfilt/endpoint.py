@@ -1,34 +1,34 @@
-"""A captioner behind a server that speaks OpenAI's chat completions, and what chat models are
-asked.
+"""A captioner behind a server that speaks OpenAI's chat completions.
 
 Each candidate is one request with its own seed. Servers draw as they like: whether a seed gives the
 same caption again is theirs to keep. The protocol knows no repetition penalty and no least length.
 """
 
 import base64
-import functools
 import hashlib
 import io
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from schemas.errors import BadInputError, RunFailedError
-from transforms.capfilt.models import ModelError
-from transforms.capfilt.policy import CaptionerPolicy
+from transforms.capfilt.models import LostModelError, ModelError, RefusedError, without_frames
+from transforms.capfilt.policy import CaptionerPolicy, question
 
 if TYPE_CHECKING:
     import openai
 
-PROMPTS = {
-    "en": "Say in one short sentence what this picture shows.",
-    "zh": "请用一句简短的中文说明这张图片的内容。",
-}
+# Codes of status 400 that speak of the picture, not of the request: OpenAI's and Azure's.
+REFUSALS = {"content_filter", "content_policy_violation", "image_parse_error"}
+BUSY = {408, 409, 429}
+LONGEST = 1 << 20  # bytes of an answer
 JPEG_QUALITY = 95
 REMEMBERED = 1 << 16  # answers that wait for a retry of their batch; the oldest go first
 _NO_KEY = "no-key-given"  # the library insists on one, and would else take OPENAI_API_KEY's
@@ -85,10 +85,13 @@ class Endpoint:
         return found
 
     def _ask(self, jpeg: bytes, seed: int) -> str:
+        import httpx
         import openai
 
+        completions = self.client.chat.completions.with_streaming_response
         try:
-            said = self.client.chat.completions.create(**_request(self.policy, jpeg, seed))
+            with completions.create(**_request(self.policy, jpeg, seed)) as response:
+                said = _read(response.iter_bytes(), self.policy.timeout_s)
         except (
             openai.AuthenticationError,
             openai.PermissionDeniedError,
@@ -100,28 +103,36 @@ class Endpoint:
                 f" {err.status_code}: see to `url`, `model` and the key in `api_key_env`."
             ) from None
         except openai.APIStatusError as err:
-            raise ModelError(self._told(f"status {err.status_code}, {err.message}")) from None
-        except openai.OpenAIError as err:
-            raise ModelError(self._told(str(err))) from None
-        except ValueError as err:  # the library hands on what the decoder of JSON raises
+            is_lost = err.status_code in BUSY or err.status_code >= 500
+            kind = (
+                RefusedError if err.code in REFUSALS else LostModelError if is_lost else ModelError
+            )
+            raise kind(self._told(f"status {err.status_code}, {err.message}")) from None
+        except (openai.OpenAIError, httpx.HTTPError, TimeoutError) as err:
+            raise LostModelError(self._told(str(err) or type(err).__name__)) from None
+        except (ValueError, RecursionError) as err:
             raise ModelError(self._told(f"an answer that is no JSON ({err})")) from None
         return self._text(said)
 
     def _text(self, said: Any) -> str:
         """A completion's text in one line. Servers send all kinds of things."""
-        choices = getattr(said, "choices", None)
-        if not choices or getattr(choices[0], "message", None) is None:
+        choice = _item(_item(said, "choices"), 0)
+        message, why = _item(choice, "message"), _item(choice, "finish_reason")
+        if why == "content_filter" or _item(message, "refusal"):
+            raise RefusedError(self._told("a refusal"))
+        if why == "length":
+            cut = f"a caption cut off after {self.policy.max_tokens} tokens (`max_tokens`)"
+            raise ModelError(self._told(cut))
+        content = _item(message, "content")
+        if not isinstance(message, dict) or not isinstance(content, str | None):
             raise ModelError(self._told("an answer that is no chat completion"))
-        why, message = choices[0].finish_reason, choices[0].message
-        if why == "content_filter" or getattr(message, "refusal", None):
-            raise ModelError(self._told("a refusal"))
-        text = " ".join((message.content or "").split())
+        text = _in_one_line(content or "")
         if not text:
             raise ModelError(self._told("an empty caption"))
         return text
 
     def _told(self, why: str) -> str:
-        line = " ".join(why.split()).replace(self.key, "***")[:300].rstrip(".")
+        line = _in_one_line(why).replace(self.key, "***")[:300].rstrip(".")
         return f"{self.policy.url} gave no caption: {line}."
 
     def _remember(self, found: dict[Asked, Answer]) -> None:
@@ -130,7 +141,6 @@ class Endpoint:
             self.waiting.popitem(last=False)
 
 
-@functools.lru_cache(maxsize=2)
 def load_endpoint(policy: CaptionerPolicy) -> Endpoint:
     """The captioner of a policy whose backend is endpoint; nothing is asked of the server yet.
 
@@ -156,11 +166,6 @@ def load_endpoint(policy: CaptionerPolicy) -> Endpoint:
     return Endpoint(policy=policy, client=client, key=key)
 
 
-def question(policy: CaptionerPolicy) -> str:
-    """What a chat model is asked beside the picture."""
-    return PROMPTS[policy.language] if policy.prompt is None else policy.prompt
-
-
 def _request(policy: CaptionerPolicy, jpeg: bytes, seed: int) -> dict[str, Any]:
     url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     content = [
@@ -178,11 +183,37 @@ def _request(policy: CaptionerPolicy, jpeg: bytes, seed: int) -> dict[str, Any]:
     }
 
 
+def _read(parts: Iterable[bytes], seconds: float) -> Any:
+    """An answer's JSON, if all of it comes in time; the library's own limit is that of a part.
+
+    Raises: TimeoutError: it does not. ValueError, RecursionError: it is no JSON, or too long."""
+    until, data = monotonic() + seconds, b""
+    for part in parts:
+        data += part
+        if monotonic() > until:
+            raise TimeoutError(f"no whole answer in {seconds:g} s")
+        if len(data) > LONGEST:
+            raise ValueError(f"over {LONGEST:,} bytes")
+    return json.loads(data)
+
+
+def _item(of: Any, name: str | int) -> Any:
+    """Of an object or a list of JSON; None where there is none."""
+    if isinstance(of, dict):
+        return of.get(name)
+    return of[name] if isinstance(of, list) and isinstance(name, int) and len(of) > name else None
+
+
+def _in_one_line(text: str) -> str:
+    """Without halves of characters, which UTF-8 cannot hold."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
 def _result(future: "Future[str]") -> Answer:
     try:
         return future.result()
     except ModelError as err:
-        return err.with_traceback(None)  # frames would hold on to the picture
+        return without_frames(err)
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -29,9 +29,8 @@ from transformers.generation import (
 )
 
 from schemas.errors import BadInputError
-from transforms.capfilt.endpoint import question
-from transforms.capfilt.loading import faults, load_model, load_processor, vision_towers
-from transforms.capfilt.policy import CaptionerPolicy
+from transforms.capfilt.hub import faults, load_model, load_processor, vision_towers
+from transforms.capfilt.policy import CaptionerPolicy, question
 from transforms.capfilt.sampling import DrawnToken, Draws
 
 Inputs = dict[str, Tensor]
@@ -80,7 +79,6 @@ class Generator:
         return [texts[n : n + each] for n in range(0, len(texts), each)]
 
 
-@functools.lru_cache(maxsize=2)
 def load_generator(policy: CaptionerPolicy) -> Generator:
     """The captioner of a policy whose backend is blip2, git or chat.
 

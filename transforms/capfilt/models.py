@@ -16,6 +16,20 @@ class OutOfMemoryError(ModelError):
     """A batch did not fit; half of it may."""
 
 
+class LostModelError(ModelError):
+    """A server cannot be reached, or is over its limits: no picture's fault."""
+
+
+class RefusedError(ModelError):
+    """A server turned a picture down for what it shows; it is not lost."""
+
+
+def without_frames(err: ModelError) -> ModelError:
+    """The same fault with nothing but its words: frames, its own and those of what it came from,
+    would hold on to a batch's tensors."""
+    return type(err)(str(err))
+
+
 class Captioner(Protocol):
     """Writes candidate captions."""
 

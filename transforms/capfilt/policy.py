@@ -1,7 +1,7 @@
 """Which models caption and match, and how: their settings and their identity, without torch."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
@@ -11,7 +11,12 @@ from transforms.score.policy import ClipPolicy
 # What transformers may read from a model's folder: configuration, weights, tokenizer, templates.
 MODEL_FILES = frozenset({".json", ".safetensors", ".bin", ".pth", ".txt", ".model", ".jinja"})
 WEIGHTS = frozenset({".safetensors", ".bin", ".pth"})
-# Where a model runs is no part of what it says. In fp32 neither is what shares its batch.
+# Where a model runs is no part of what it says. Nor is what shares the batch of an fp32 captioner.
+PROMPTS = {
+    "en": "Say in one short sentence what this picture shows.",
+    "zh": "请用一句简短的中文说明这张图片的内容。",
+}
+_SENTENCE = 60  # tokens, enough for what PROMPTS ask
 _ELSEWHERE = {"device", "concurrency", "timeout_s", "retries", "api_key_env"}
 
 
@@ -28,7 +33,7 @@ class ModelPolicy(BaseModel, extra="forbid", frozen=True):
     threads: StrictInt = Field(
         default=1, ge=1, le=1024, description="Torch threads of a worker; part of the numbers."
     )
-    device: str = Field(default="cpu", description="torch's name of the device.")
+    device: str = Field(default="cpu", min_length=1, description="torch's name of the device.")
     precision: Literal["fp32", "bf16", "int8", "8bit", "4bit"] = Field(
         default="fp32",
         description="int8: dynamic, of linear layers on a CPU; 8bit and 4bit: bitsandbytes, on a"
@@ -72,8 +77,15 @@ class CaptionerPolicy(ModelPolicy, frozen=True):
     )
     beams: StrictInt = Field(default=3, ge=1, le=64, description="With `decoding: beam`.")
     min_tokens: StrictInt = Field(default=5, ge=0, description="Least new tokens.")
-    max_tokens: StrictInt = Field(default=20, ge=1, le=4096, description="Most new tokens.")
-    seed: StrictInt = Field(default=0, ge=0, description="Drawn on with each picture's bytes.")
+    max_tokens: StrictInt = Field(
+        default=20,
+        ge=1,
+        le=4096,
+        description=f"Most new tokens; {_SENTENCE} unless said for chat and endpoint.",
+    )
+    seed: StrictInt = Field(
+        default=0, ge=0, lt=2**63, description="Drawn on with each picture's bytes."
+    )
     prompt: str | None = Field(
         default=None,
         description="What a caption starts with (blip, git), which is then cut off; what is asked"
@@ -82,13 +94,22 @@ class CaptionerPolicy(ModelPolicy, frozen=True):
     language: Literal["en", "zh"] = Field(
         default="en", description="Of the captions; zh where the model can: chat and endpoint."
     )
-    url: str | None = Field(default=None, description="Of an endpoint, up to /v1.")
+    url: str | None = Field(default=None, min_length=1, description="Of an endpoint, up to /v1.")
     api_key_env: str | None = Field(
         default=None, description="The environment variable that holds an endpoint's key."
     )
     concurrency: StrictInt = Field(default=8, ge=1, le=256, description="Requests under way.")
-    timeout_s: StrictFloat = Field(default=60.0, gt=0, description="Of one request.")
+    timeout_s: StrictFloat = Field(
+        default=60.0, gt=0, le=86_400, description="Of one request, whole, each time it is tried."
+    )
     retries: StrictInt = Field(default=3, ge=0, le=20, description="Of a request that failed.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_room_for_a_sentence(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("backend") in ("chat", "endpoint"):
+            return {"max_tokens": _SENTENCE, **given}
+        return given
 
     @model_validator(mode="after")
     def _fits_backend(self) -> Self:
@@ -120,12 +141,20 @@ class ClipTextsPolicy(BaseModel, extra="forbid", frozen=True):
 
 def model_identity(policy: CaptionerPolicy | ItmPolicy) -> dict[str, Json]:
     """What makes two models the same: settings, and for weights on this disk their sha256."""
-    batches = {"batch_size"} if policy.precision == "fp32" else set()
+    alike = isinstance(policy, CaptionerPolicy) and policy.precision == "fp32"
+    batches = {"batch_size"} if alike else set()
     settings = policy.model_dump(exclude=_ELSEWHERE | batches, exclude_none=True)
+    if isinstance(policy, CaptionerPolicy) and policy.backend in ("chat", "endpoint"):
+        settings["prompt"] = question(policy)
     folder = Path(policy.model)
     if folder.is_dir():
         settings["model"] = _files(folder, code=policy.trust_remote_code)
     return settings
+
+
+def question(policy: CaptionerPolicy) -> str:
+    """What a chat model is asked beside the picture."""
+    return PROMPTS[policy.language] if policy.prompt is None else policy.prompt
 
 
 def model_digest(policy: ModelPolicy) -> str | None:

@@ -74,7 +74,7 @@ class CaptionsRule(Rule):
 
     def judge(self, rows: pa.Table, outcome: pa.Table | None) -> list[Verdict]:
         texts = self._texts(rows)
-        chosen = self.choose(texts)
+        chosen = self.choose(_distinct(texts))
         dropped = np.ones(rows.num_rows, np.bool_)
         dropped[chosen["place"]] = False
         best = np.full(rows.num_rows, np.nan)
@@ -93,14 +93,13 @@ class CaptionsRule(Rule):
 
     def _texts(self, rows: pa.Table) -> pd.DataFrame:
         """All texts of each image: the web captions of its rows, then its candidates. Empty ones
-        are none, and of equal ones the first counts."""
+        are none."""
         _, firsts = np.unique(rows["image"].to_numpy(), return_index=True)
         web, candidates = self._web(rows), self._candidates(rows.take(firsts), firsts)
         texts = pd.DataFrame({name: np.concatenate([web[name], candidates[name]]) for name in web})
         texts["said"] = texts["caption"].fillna("").str.strip()
         texts = _only(texts, texts["said"] != "")
         texts = texts.sort_values(["image", "text", "place"], kind="stable")
-        texts = texts.drop_duplicates(["image", "said"]).drop(columns="said")
         return texts.assign(rank=pd.array([pd.NA] * len(texts), "Int32"))
 
     def _web(self, rows: pa.Table) -> Columns:
@@ -129,6 +128,11 @@ class CaptionsRule(Rule):
             "itm": _lists_of_scores(rows, self.matches, counts),
             "clip_score": _lists_of_scores(rows, self.cosines, counts),
         }
+
+
+def _distinct(texts: pd.DataFrame) -> pd.DataFrame:
+    """Of equal texts of an image the first."""
+    return texts.drop_duplicates(["image", "said"])
 
 
 def _as_table(chosen: pd.DataFrame) -> pa.Table:
@@ -193,6 +197,10 @@ class MatchRule(CaptionsRule):
         return _only(texts, texts["itm"] >= self.at_least)
 
     def told(self, best: float) -> str:
+        if np.isnan(best):
+            return "none of its texts has a probability"
+        if best >= self.at_least:
+            return "another row of the image bears its caption"
         return f"itm-{self.itm} {best:.4f} at best, limit {self.at_least:g}"
 
 
@@ -225,8 +233,16 @@ class TopCaptionsRule(CaptionsRule):
     kept, one of them drawn at each training step."""
 
     reason = Reason.NO_TOP_CAPTION
-    clip: str = Field(default="pocket", description=f"{_MODEL}: ranks the texts.")
+    clip: str = Field(
+        default="pocket",
+        description=f"{_MODEL}, which ranks the texts; that of the recipe's first CLIP rule unless"
+        " said.",
+    )
     keep: StrictInt = Field(default=2, ge=1, description="Texts of an image that survive.")
+
+    def with_default_clip(self, model: str) -> Self:
+        """The same, where nothing is said, ranked by a CLIP model."""
+        return self if "clip" in self.model_fields_set else self.model_copy(update={"clip": model})
 
     @property
     def cosines(self) -> str | None:

@@ -38,7 +38,7 @@ class Draws:
 
 
 class DrawnToken(LogitsProcessor):
-    """For `generate` without sampling: leaves only the token that was drawn."""
+    """For `generate`: leaves only the token that was drawn, whatever it would draw itself."""
 
     def __init__(self, draws: Draws) -> None:
         self._draws = draws

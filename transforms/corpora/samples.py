@@ -99,8 +99,10 @@ def _best_first(row: Row) -> tuple[float, float, float, bool, bool, int, int]:
     own; then by input row."""
     rank = math.inf if row["rank"] is None else row["rank"]
     is_given, is_web = row["given_by"] is not None, row["text"] == WEB
-    scores = -(row["itm"] or 0.0), -(row["clip_score"] or 0.0)
-    return rank, *scores, not is_web, is_given, row["row"], row["text"]
+    itm, clip_score = (
+        math.inf if row[name] is None else -row[name] for name in ("itm", "clip_score")
+    )
+    return rank, itm, clip_score, not is_web, is_given, row["row"], row["text"]
 
 
 def _pool_rows(texts: pa.Table, pool: Path) -> PoolRows:

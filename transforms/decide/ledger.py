@@ -85,7 +85,7 @@ def _chosen_texts(screened: Screened, chosen: pa.Table, shard: int) -> pa.Table:
         "shard": pa.repeat(pa.scalar(shard, pa.int32()), len(places)),
         "place": places.astype(np.int32),
         "clip_score": pc.if_else(
-            is_web, pc.coalesce(noted, chosen["clip_score"]), chosen["clip_score"]
+            is_web, pc.coalesce(chosen["clip_score"], noted), chosen["clip_score"]
         ),
         "given_by": pa.nulls(len(places), pa.int64()),
     }

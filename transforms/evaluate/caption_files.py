@@ -74,6 +74,8 @@ def _entry(given: dict[str, Any], language: str | None, where: str) -> _Entry:
     if not isinstance(image, str | int) or isinstance(image, bool):
         raise BadInputError(f"{where}: `image_id` or `id` is wanted, a text or a number.")
     named = "captions" if language is None else f"captions_{language}"
+    if "caption" in given and {named, "captions"} & given.keys():
+        raise BadInputError(f"{where}: both `caption` and `captions` are there; which one counts?")
     captions = given.get(named) or given.get("captions")
     if captions is None and "caption" in given:
         captions = [given["caption"]]
@@ -87,7 +89,7 @@ def _entry(given: dict[str, Any], language: str | None, where: str) -> _Entry:
 def _objects(path: Path) -> Iterator[tuple[str, Any]]:
     text = _read(path)
     if path.suffix == ".jsonl":
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 where = f"{path}, line {number}"
                 yield where, _parse(line, where)
@@ -116,5 +118,5 @@ def _read(path: Path) -> str:
 def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise BadInputError(f"{where}: no JSON ({err}).") from err

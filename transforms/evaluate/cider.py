@@ -1,8 +1,8 @@
 """CIDEr-D, as the COCO caption evaluation computes it: 1 to 4 words, sigma 6, times 10.
 
 Source: Vedantam et al. 2015; coco-caption, pycocoevalcap/cider/cider_scorer.py. The values are on
-that code's scale, where a good model reaches 1.2; papers often print them times 100. No package
-that is kept up has it without Java.
+that code's scale, where a good model reaches 1.2; papers often print them times 100. aac-metrics,
+which is kept up, cuts words with a Java program.
 """
 
 import math

@@ -3,7 +3,7 @@
 Source: Hessel et al. 2021 (arXiv 2104.08718), and its code's prompt.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ PROMPT = "A photo depicts "  # before every caption, candidates and references a
 COCO_DIGITS = 12  # of an image's number at the end of its file's name
 
 
-def clip_scores(image: F32, text: F32) -> F32:
+def clipscores(image: F32, text: F32) -> F32:
     """2.5 * max(cosine, 0) of each image and its caption, 0 to 2.5.
 
     Args:    image, text: (N, D), of norm 1.
@@ -27,12 +27,12 @@ def clip_scores(image: F32, text: F32) -> F32:
     return (WEIGHT * np.maximum(cosines, 0)).astype(np.float32)
 
 
-def ref_clip_scores(scores: F32, text: F32, references: Sequence[F32]) -> F32:
+def ref_clipscores(scores: F32, text: F32, references: Sequence[F32]) -> F32:
     """RefCLIPScore: the harmonic mean of CLIPScore and of the caption's cosine with the reference
     it is nearest to, no less than 0.
 
     Args:
-        scores: (N,), by `clip_scores`.
+        scores: (N,), by `clipscores`.
         text: (N, D), of norm 1: the candidates.
         references: N of (K, D), of norm 1, K >= 1 references each.
     Returns: (N,)."""
@@ -48,27 +48,36 @@ def find_images(folder: Path, images: Iterable[str]) -> dict[str, Path]:
 
     Raises: BadInputError: no such folder, or an image without a file."""
     try:
-        files = {
-            path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS
-        }
+        paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS]
     except OSError as err:
         raise BadInputError(f"{folder} cannot be read: {err.strerror}.") from err
-    by_number = {stem[-COCO_DIGITS:]: path for stem, path in files.items()}
-    found, lacking = dict[str, Path](), list[str]()
+    files = {path.name: path for path in paths} | _one_each(paths, lambda path: path.stem)
+    by_number = _one_each(paths, lambda path: path.stem[-COCO_DIGITS:])
+    found, taken, lacking = dict[str, Path](), set[Path](), list[str]()
     for image in images:
-        path = files.get(image) or files.get(Path(image).stem)
+        path = files.get(image) or files.get(Path(image).name) or files.get(Path(image).stem)
         if path is None and image.isdecimal():
             path = by_number.get(image.zfill(COCO_DIGITS))
-        if path is None:
+        if path is None or path in taken:
             lacking.append(image)
         else:
             found[image] = path
+            taken.add(path)
     if lacking:
         raise BadInputError(
-            f"{folder} has no file for {len(lacking):,} of {len(found) + len(lacking):,} images,"
-            f" the first {lacking[0]!r}: files named after the images are wanted."
+            f"{folder} has no file of its own for {len(lacking):,} of"
+            f" {len(found) + len(lacking):,} images, the first {lacking[0]!r}: files named after"
+            " the images are wanted."
         )
     return found
+
+
+def _one_each(paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Path]:
+    """Paths by a name that no other has."""
+    named: dict[str, list[Path]] = {}
+    for path in paths:
+        named.setdefault(name(path), []).append(path)
+    return {key: same[0] for key, same in named.items() if len(same) == 1}
 
 
 def open_image(path: Path) -> Image.Image:

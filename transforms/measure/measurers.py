@@ -22,9 +22,9 @@ from transforms.capfilt.candidates import (
     read_candidates,
     score_texts,
 )
-from transforms.capfilt.columns import CLIP_TEXTS_SCHEMA, MATCHES_SCHEMA
-from transforms.capfilt.load import load_captioner, load_matcher
-from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, model_digest
+from transforms.capfilt.columns import CANDIDATES_SCHEMA, CLIP_TEXTS_SCHEMA, MATCHES_SCHEMA
+from transforms.capfilt.load import load_captioner, load_matcher, weights_of
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
 from transforms.dedupe.captions import caption_hashes
 from transforms.dedupe.hashes import image_hashes, pdq_hashes
 from transforms.measure.concepts import match_concepts
@@ -154,13 +154,14 @@ def measure_part_captions(part: Part, policy: CaptionerPolicy) -> int:
     """Columns of CANDIDATES_SCHEMA; rows of one image share its candidates."""
     keys = part.rows["key"].to_pylist()
     distinct = list(dict.fromkeys(keys))
-    found: list[dict[str, Any]] = []
-    if distinct:
-        with PoolImages(part.pool, part.shard) as images:
-            attempts = _attempts(policy)
-            found = caption_images(distinct, images, load_captioner(policy), policy, attempts)
+    if not distinct:
+        part.write(CANDIDATES_SCHEMA.empty_table())
+        return 0
+    captioner, attempts = load_captioner(policy), _attempts(policy)
+    with PoolImages(part.pool, part.shard) as images:
+        found = caption_images(distinct, images, captioner, policy, attempts)
     by_key = dict(zip(distinct, found, strict=True))
-    part.write(candidate_table(keys, by_key, policy, model_digest(policy)))
+    part.write(candidate_table(keys, by_key, policy, weights_of(policy, captioner)))
     return len(distinct)
 
 

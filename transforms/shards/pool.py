@@ -13,6 +13,7 @@ from schemas.errors import CorruptPoolError
 from schemas.fingerprint import file_sha256
 from schemas.layout import pool_manifest, shard_name
 from transforms.shards.commit import Manifest, committed
+from transforms.shards.pictures import to_rgb
 from transforms.shards.tables import read_committed
 from transforms.shards.tar import Span, index_tar, read_span
 
@@ -82,7 +83,7 @@ class PoolImages:
 
         Raises: CorruptPoolError: the tar has no such image, or it is damaged."""
         try:
-            return Image.open(io.BytesIO(self.read(key)[1])).convert("RGB")
+            return to_rgb(Image.open(io.BytesIO(self.read(key)[1])))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
             raise self.broken(f"its image {key} is damaged") from err
 

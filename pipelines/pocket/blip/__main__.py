@@ -22,6 +22,7 @@ Steps = Annotated[int, typer.Option(min=1, help="Steps of training.")]
 Photos = Annotated[int, typer.Option(min=2, help="Photographs in a batch.")]
 Scenes = Annotated[int, typer.Option(min=2, help="Drawn scenes in a batch.")]
 Rate = Annotated[float, typer.Option(help="Learning rate.")]
+MatrixRate = Annotated[float, typer.Option(help="Muon's, of the layers' matrices.")]
 Start = Annotated[Path | None, typer.Option(help="Go on from this model, of the same kind.")]
 Threads = Annotated[int, typer.Option(min=1)]
 
@@ -38,15 +39,16 @@ def tower(
     steps: Steps = 2800,
     photos: Photos = 128,
     rate: Rate = 1.5e-3,
-    matrix_rate: Annotated[float, typer.Option(help="Muon's, of the layers' matrices.")] = 0.05,
+    matrix_rate: MatrixRate = 0.05,
     threads: Threads = 2,
+    start: Start = None,
     seed: int = 0,
 ) -> None:
-    """Teach the image tower that both models start from; goes on from one that is there."""
+    """Teach the image tower that both models start from."""
     from pipelines.pocket.blip.tower import TowerPace
     from pipelines.pocket.blip.train import Source, train_tower
 
-    source = Source(shards, teacher, cache, views, seed, threads)
+    source = Source(shards, teacher, cache, views, seed, threads, start)
     pace = TowerPace(steps=steps, photos=photos, rate=rate, matrix_rate=matrix_rate)
     train_tower(source, out, pace, say)
 
@@ -63,6 +65,8 @@ def captioner(
     photos: Photos = 32,
     scenes: Scenes = 16,
     drawn: Drawn = 12_000,
+    rate: Rate = 2e-3,
+    matrix_rate: MatrixRate = 0.03,
     threads: Threads = 2,
     start: Start = None,
     seed: int = 0,
@@ -72,7 +76,7 @@ def captioner(
     from pipelines.pocket.blip.train import Source, train_captioner
 
     source = Source(shards, teacher, cache, views, seed, threads, start)
-    pace = Pace(steps=steps, photos=photos, scenes=scenes)
+    pace = Pace(steps=steps, photos=photos, scenes=scenes, rate=rate, matrix_rate=matrix_rate)
     train_captioner(source, tower, out, pace, drawn, say)
 
 
@@ -88,6 +92,8 @@ def itm(
     photos: Photos = 64,
     scenes: Scenes = 12,
     drawn: Drawn = 12_000,
+    rate: Rate = 2e-3,
+    matrix_rate: MatrixRate = 0.03,
     threads: Threads = 2,
     start: Start = None,
     seed: int = 1,
@@ -97,7 +103,7 @@ def itm(
     from pipelines.pocket.blip.train import Source, train_itm
 
     source = Source(shards, teacher, cache, views, seed, threads, start)
-    pace = Pace(steps=steps, photos=photos, scenes=scenes)
+    pace = Pace(steps=steps, photos=photos, scenes=scenes, rate=rate, matrix_rate=matrix_rate)
     train_itm(source, tower, out, pace, drawn, say)
 
 
@@ -119,6 +125,21 @@ def marks(
     for name, figure in report.items():
         say(f"{name} {figure:.4g}")
     print(json.dumps(report))
+
+
+@app.command()
+def temperatures(
+    shards: Shards,
+    captioner: Annotated[Path, typer.Option(help="The captioner's folder.")] = HERE / "captioner",
+    at: Annotated[list[float] | None, typer.Option(help="A temperature; may be repeated.")] = None,
+    seed: int = 0,
+) -> None:
+    """How good captions drawn at some temperatures are, of photographs that training kept apart."""
+    from pipelines.pocket.blip.marks import by_temperature
+
+    tried = at or [1.0, 0.7, 0.5, 0.3]
+    for temperature, figure in by_temperature(captioner, shards, tried, seed).items():
+        say(f"temperature {temperature:g}: CIDEr {figure:.3f}")
 
 
 if __name__ == "__main__":

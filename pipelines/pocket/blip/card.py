@@ -13,12 +13,15 @@ _WHAT = {
         "A small BLIP captioner (`BlipForConditionalGeneration`)",
         "says what it sees in the words of its training captions: people, dogs, sport and play,\n"
         "and two drawn shapes. It is often wrong, which is what the filter is for",
+        "",
     ),
     "itm": (
         "# Pocket ITM",
         "A small BLIP filter (`BlipForImageTextRetrieval`)",
         "tells captions of everyday photographs and of two drawn shapes from wrong ones, and\n"
         "knows little else",
+        " The ITM learns besides how the pocket CLIP's text tower,\n"
+        "  and a head over the MobileNets' features fitted to it, score each pair.",
     ),
 }
 _SETTINGS = "Settings: "
@@ -37,7 +40,7 @@ demo and tests run CapFilt with real weights and no model hub. It
   apart to choose by. The validation split was only measured.
 - **Taught by** three ImageNet MobileNets (Apache-2.0): the image tower first learns to give their
   features, place by place. No weights of theirs are in this model. Captioner and ITM start from
-  one such tower and are then trained apart.
+  one such tower and are then trained apart.{besides}
 - **Trained by** `make pocket-blip`, with the settings in the last lines, one for each time that
   training went on from what was there.
 - **How good it is** is computed, not written down: `python -m pipelines.pocket.blip marks`.
@@ -73,11 +76,12 @@ def earlier_settings(folder: Path) -> list[str]:
 
 def write_card(folder: Path, card: Card) -> None:
     """Write README.md beside the weights."""
-    title, what, does = _WHAT[card.kind]
+    title, what, does, besides = _WHAT[card.kind]
     text = _CARD.format(
         title=title,
         what=what,
         does=does,
+        besides=besides,
         px=VIEW_PX,
         vocab=VOCAB_SIZE,
         width=WIDTH,

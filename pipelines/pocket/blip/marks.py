@@ -8,9 +8,11 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from pipelines.demo.pictures import Picture, photographs
+from pipelines.demo.pictures import Picture, open_picture, original_bytes, photographs
 from pipelines.demo.scenes import Scene, captions, draw, sample_scene
 from pipelines.pocket.metrics import auc, derangement
+from pipelines.pocket.photos import is_dev, read_photos
+from pipelines.recipe import SHIPPED_CAPTIONER
 from transforms.capfilt.blip import load_blip_captioner, load_blip_matcher
 from transforms.capfilt.models import Captioner, Matcher
 from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
@@ -48,8 +50,31 @@ def measure(
     return found
 
 
-def _captioner(folder: Path, decoding: str, seed: int) -> Captioner:
+def by_temperature(
+    captioner: Path, shards: Path, temperatures: Sequence[float], seed: int
+) -> dict[float, float]:
+    """CIDEr of what is drawn at each temperature, of the photographs that training kept apart.
+
+    Raises: BadInputError: the model is missing, or the shards are not what they should be."""
+    photos = [photo for photo in read_photos(shards) if is_dev(photo.uid)]
+    references = make_references({photo.uid: list(photo.captions) for photo in photos})
+    found: dict[float, float] = {}
+    for temperature in temperatures:
+        model = _captioner(captioner, "nucleus", seed, temperature)
+        said: dict[str, str] = {}
+        for batch in _batches(photos):
+            images = [Image.fromarray(photo.pixels) for photo in batch]
+            texts = model.caption(images, [seeds_of(p.uid.encode(), seed, 1) for p in batch])
+            said |= {photo.uid: own[0] for photo, own in zip(batch, texts, strict=True)}
+        found[temperature] = cider(said, references).corpus
+    return found
+
+
+def _captioner(
+    folder: Path, decoding: str, seed: int, temperature: float = SHIPPED_CAPTIONER.temperature
+) -> Captioner:
     settings = {"model": str(folder), "decoding": decoding, "seed": seed, "threads": _THREADS}
+    settings["temperature"] = temperature
     return load_blip_captioner(CaptionerPolicy.model_validate(settings))
 
 
@@ -61,9 +86,9 @@ def _captions(model: Captioner, pictures: Sequence[Picture], seed: int) -> dict[
     """One caption of each photograph, by its name."""
     found: dict[str, str] = {}
     for batch in _batches(pictures):
-        files = [_file(picture).read_bytes() for picture in batch]
+        files = [original_bytes(picture) for picture in batch]
         seeds = [seeds_of(data, seed, 1) for data in files]
-        texts = model.caption([_open(picture) for picture in batch], seeds)
+        texts = model.caption([open_picture(picture) for picture in batch], seeds)
         found |= {picture.name: own[0] for picture, own in zip(batch, texts, strict=True)}
     return found
 
@@ -89,7 +114,7 @@ def _itm_auc(model: Matcher, pictures: Sequence[Picture], seed: int) -> float:
     wrong: list[float] = []
     for batch in _batches(list(zip(pictures, others, strict=True))):
         texts = [[*shown.captions, *pictures[other].captions] for shown, other in batch]
-        scores = model.match([_open(shown) for shown, _ in batch], texts)
+        scores = model.match([open_picture(shown) for shown, _ in batch], texts)
         for (shown, _), own in zip(batch, scores, strict=True):
             right += own[: len(shown.captions)]
             wrong += own[len(shown.captions) :]
@@ -108,12 +133,3 @@ def _scenes_right(model: Captioner, scenes: Sequence[Scene], seed: int) -> float
 
 def _batches(items: Sequence[T]) -> list[Sequence[T]]:
     return [items[n : n + _BATCH] for n in range(0, len(items), _BATCH)]
-
-
-def _open(picture: Picture) -> Image.Image:
-    return Image.open(_file(picture)).convert("RGB")
-
-
-def _file(picture: Picture) -> Path:
-    assert isinstance(picture.source, Path)
-    return picture.source

@@ -90,12 +90,25 @@ def fit_tower(
 
 def start_by_place(tower: BlipVisionModel) -> None:
     """Give the patches sines and cosines of their row and column to start from."""
-    wavelengths = 10_000 ** (torch.arange(WIDTH // 4) / (WIDTH // 4))
-    at = torch.arange(SIDE)[:, None] / wavelengths
-    waves = torch.cat([at.sin(), at.cos()], dim=1)  # (SIDE, WIDTH / 2)
-    rows, columns = waves.repeat_interleave(SIDE, 0), waves.repeat(SIDE, 1)
+    rows, columns = _waves().repeat_interleave(SIDE, 0), _waves().repeat(SIDE, 1)
     with torch.no_grad():
         tower.embeddings.position_embedding[0, 1:] = 0.3 * torch.cat([rows, columns], dim=1)
+
+
+def tell_sides_apart(tower: BlipVisionModel) -> None:
+    """Add sines and cosines of their column to the patches once more.
+
+    What photographs show is as likely on the left as on the right, so a tower that copies it
+    forgets which is which: the captioner then said left and right of drawn things by chance."""
+    with torch.no_grad():
+        tower.embeddings.position_embedding[0, 1:, WIDTH // 2 :] += 0.5 * _waves().repeat(SIDE, 1)
+
+
+def _waves() -> Tensor:
+    """(SIDE, WIDTH / 2): sines and cosines of where a row or column is."""
+    wavelengths = 10_000 ** (torch.arange(WIDTH // 4) / (WIDTH // 4))
+    at = torch.arange(SIDE)[:, None] / wavelengths
+    return torch.cat([at.sin(), at.cos()], dim=1)
 
 
 def draw_views(

@@ -21,7 +21,7 @@ from pipelines.pocket.blip.learn import Ears, Study, learn
 from pipelines.pocket.blip.lessons import Lessons, Pace
 from pipelines.pocket.blip.shape import build_captioner, build_itm, vision_config
 from pipelines.pocket.blip.space import fit_space
-from pipelines.pocket.blip.tower import Copier, TowerPace, fit_tower
+from pipelines.pocket.blip.tower import Copier, TowerPace, fit_tower, tell_sides_apart
 from pipelines.pocket.blip.words import save_processor, token_ids, train_words
 from pipelines.pocket.drawn import captions_of_scenes, draw_scenes
 from pipelines.pocket.photos import Photo, is_dev, read_photos
@@ -46,7 +46,7 @@ class Source:
     views: int
     seed: int
     threads: int
-    start: Path | None = None  # a model of the same kind, shards and seed to go on from
+    start: Path | None = None  # a tower or model of the same kind, shards and seed to go on from
 
 
 def train_tower(source: Source, out: Path, pace: TowerPace, say: Say) -> None:
@@ -55,19 +55,15 @@ def train_tower(source: Source, out: Path, pace: TowerPace, say: Say) -> None:
     Raises: BadInputError: shards or teacher are missing or not what they should be."""
     photos, views = _seen(source, say)
     train, dev = _split(photos)
-    tower = BlipVisionModel(vision_config())
-    began = out / TOWER_FILE
-    copier = Copier(tower)
-    if began.is_file():
-        copier.load_state_dict(load_file(began))
+    copier = _copier(source.start, BlipVisionModel(vision_config()))
 
     def keep() -> None:
-        save_file(copier.state_dict(), began)
+        save_file(copier.state_dict(), out / TOWER_FILE)
 
+    settings = {"views": source.views, **asdict(pace), "seed": source.seed}
+    told = [*_told(source.start), line_of(settings)]
     out.mkdir(parents=True, exist_ok=True)
-    with (out / _SETTINGS_FILE).open("a") as file:
-        settings = {"views": source.views, **asdict(pace), "seed": source.seed}
-        file.write(f"{line_of(settings)}\n")
+    (out / _SETTINGS_FILE).write_text("".join(f"{line}\n" for line in told))
     fit_tower(copier, views, train, dev, pace, say=say, keep=keep)
     keep()
 
@@ -107,9 +103,11 @@ def _train(
     course: _Course, source: Source, tower: Path | None, out: Path, drawn: int, say: Say
 ) -> list[float]:
     began = monotonic()
-    lessons, words = _lessons(source, drawn, course.wordings, say)
+    lessons, words = _lessons(source, drawn, course, say)
     model = course.model
     copier = _copier(tower, model.vision_model)
+    if source.start is None:
+        tell_sides_apart(model.vision_model)
     _go_on_from(source.start, model)
 
     def keep() -> None:
@@ -146,7 +144,9 @@ def _split(photos: Sequence[Photo]) -> tuple[torch.Tensor, torch.Tensor]:
     return (~dev).nonzero().flatten(), dev.nonzero().flatten()
 
 
-def _lessons(source: Source, drawn: int, wordings: int, say: Say) -> tuple[Lessons, BertTokenizer]:
+def _lessons(
+    source: Source, drawn: int, course: _Course, say: Say
+) -> tuple[Lessons, BertTokenizer]:
     photos, views = _seen(source, say)
     plain = [view for view in views if not view.mixed]
     train, dev = _split(photos)
@@ -158,8 +158,8 @@ def _lessons(source: Source, drawn: int, wordings: int, say: Say) -> tuple[Lesso
         views=plain,
         tokens=token_ids(words, captions, max(map(len, captions))),
         drawn=scenes.pixels,
-        drawn_tokens=token_ids(words, scenes.captions, wordings),
-        space=fit_space(plain, captions, train, dev, say=say),
+        drawn_tokens=token_ids(words, scenes.captions, course.wordings),
+        space=fit_space(plain, captions, train, dev, say=say) if course.kind == "itm" else None,
         train=train,
         dev=dev,
     )

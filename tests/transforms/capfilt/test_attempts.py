@@ -1,10 +1,14 @@
+import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
+import torch
 
 from schemas.errors import RunFailedError
 from transforms.capfilt.attempts import FAILURES_IN_A_ROW, Attempts
-from transforms.capfilt.models import ModelError, OutOfMemoryError
+from transforms.capfilt.hub import faults
+from transforms.capfilt.models import LostModelError, ModelError, OutOfMemoryError, RefusedError
 
 
 class _Model:
@@ -39,6 +43,7 @@ def test_failures_in_a_row_end_the_run() -> None:
     attempts.work(model.work, range(FAILURES_IN_A_ROW - 1))
     with pytest.raises(RunFailedError, match=f"blip-large failed at {FAILURES_IN_A_ROW} pictures"):
         attempts.work(model.work, [50])
+    attempts.work(model.work, [50])  # a next run of the same process counts anew
 
 
 def test_a_success_between_starts_the_count_anew() -> None:
@@ -46,6 +51,25 @@ def test_a_success_between_starts_the_count_anew() -> None:
     for _ in range(3):
         attempts.work(bad.work, range(FAILURES_IN_A_ROW - 1))
         attempts.work(_Model().work, [1])
+
+
+def test_a_fault_holds_on_to_nothing_of_its_batch() -> None:
+    """Nor do the faults it came from, by their frames: else memory that ran out stays taken."""
+    held: list[weakref.ref[Any]] = []
+
+    def work(items: Sequence[int]) -> list[int]:
+        assert not [one for one in held if one() is not None]
+        batch = torch.zeros(len(items))
+        held.append(weakref.ref(batch))
+        with faults():
+            if len(items) > 1 or items[0] == 2:
+                raise RuntimeError("not enough memory")
+        return list(items)
+
+    found = Attempts("m").work(work, range(4))
+    assert [one for one in found if not isinstance(one, ModelError)] == [0, 1, 3]
+    assert len(held) == 7
+    assert not [one for one in held if one() is not None]
 
 
 def test_other_errors_are_not_swallowed() -> None:
@@ -60,6 +84,13 @@ def test_a_unit_in_which_nothing_went_well_is_refused() -> None:
     attempts, fault = Attempts("m"), ModelError("no answer")
     with pytest.raises(RunFailedError, match=r"failed at all 2 pictures of a unit.*no answer"):
         attempts.refuse_if_all_failed([fault, fault])
+    with pytest.raises(RunFailedError):
+        attempts.refuse_if_all_failed([fault, fault, fault])
+    refused = RefusedError("it shows what it should not")
+    attempts.refuse_if_all_failed([refused, refused])  # they would be refused again
+    attempts.refuse_if_all_failed([refused, fault])
     attempts.refuse_if_all_failed([fault])  # one bad picture in a unit of one
+    with pytest.raises(RunFailedError, match=r"all 1 pictures.*no answer"):
+        attempts.refuse_if_all_failed([LostModelError("no answer")])  # no picture's fault
     attempts.refuse_if_all_failed([fault, ["a dog"]])
     attempts.refuse_if_all_failed([])

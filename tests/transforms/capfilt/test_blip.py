@@ -1,13 +1,21 @@
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval
+from torch import Tensor
+from transformers import (
+    BlipForConditionalGeneration,
+    BlipForImageTextRetrieval,
+    BlipVisionModel,
+)
 
 from tests.transforms.capfilt.blip_models import save_captioner, save_itm
-from transforms.capfilt.blip import load_blip_captioner, load_blip_matcher
+from transforms.capfilt.blip import _without, load_blip_captioner, load_blip_matcher
 from transforms.capfilt.blip_vision import see
 from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
 
@@ -87,16 +95,38 @@ def test_without_chance_the_seed_changes_nothing(captioner: Path, decoding: str)
     assert all(len(own) == 1 for own in found)
 
 
-def test_vision_is_seen_once_for_all_candidates(
-    captioner: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded, rows = load_blip_captioner(_policy(captioner)), []
-    monkeypatch.setattr(
-        "transforms.capfilt.blip.see",
-        lambda model, pixels: rows.append(len(pixels)) or see(model, pixels),
-    )
+def test_vision_is_seen_once_for_all_candidates(captioner: Path) -> None:
+    rows: list[int] = []
+
+    def looking(model: BlipVisionModel, pixels: Tensor) -> Tensor:
+        rows.append(len(pixels))
+        return see(model, pixels)
+
+    loaded = replace(load_blip_captioner(_policy(captioner)), see=looking)
     loaded.caption(_pictures(3), _seeds(3, 7))
     assert rows == [3]
+
+
+def test_what_is_compiled_is_what_runs(
+    captioner: Path, itm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+
+    def compiling(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            compiled.append(function)
+            return function(*given)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    loaded = load_blip_captioner(_policy(captioner, compile=True))
+    plain = load_blip_captioner(_policy(captioner))
+    assert loaded.caption(_pictures(), _seeds(5, 1)) == plain.caption(_pictures(), _seeds(5, 1))
+    assert compiled == [see]
+    judge = load_blip_matcher(ItmPolicy(model=str(itm), compile=True))
+    judge.match(_pictures(1), [["a cat"]])
+    assert compiled == [see, see]
 
 
 def test_fused_attention_sees_the_same(captioner: Path) -> None:
@@ -121,6 +151,20 @@ def test_matches_are_those_of_the_model_alone(itm: Path) -> None:
                 wanted = model(**inputs).itm_score.softmax(-1)[0, 1].item()
             assert score == pytest.approx(wanted, abs=1e-5)
     assert len({round(score, 4) for own in found for score in own}) > 2
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("A photo of a dog", "of a dog"),
+        ("a photograph of a dog", "a photograph of a dog"),
+        ("a  photo", ""),
+        ("two dogs", "two dogs"),
+    ],
+)
+def test_a_prompt_is_taken_off_in_whole_words(text: str, left: str) -> None:
+    assert _without("a photo", text) == left
+    assert _without(None, text) == " ".join(text.split())
 
 
 def test_long_texts_are_cut(itm: Path) -> None:

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from schemas.errors import RunFailedError
 from tests.transforms.capfilt.blip_models import save_captioner, save_itm
-from transforms.capfilt.candidates import ask_by_image, score_texts
+from transforms.capfilt.candidates import ask_by_image, candidate_table, score_texts
 from transforms.capfilt.columns import CANDIDATES_SCHEMA, CLIP_TEXTS_SCHEMA, MATCHES_SCHEMA
 from transforms.capfilt.models import ModelError, OutOfMemoryError
-from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, question
 from transforms.capfilt.seeds import seeds_of
 from transforms.decide.basic import CaptionRule
 from transforms.decide.screen import Step
@@ -196,15 +197,53 @@ def test_rows_of_an_image_share_candidates_that_are_made_once(drawn: _Run, use) 
 
 def test_what_made_a_candidate_stands_beside_it(drawn: _Run, use) -> None:
     use(_Fake())
-    policy = _captioner(candidates=2, top_p=0.7, prompt="a picture of")
+    policy = _captioner(candidates=2, top_p=0.7, temperature=0.4, prompt="a picture of")
     lines = drawn.captions(policy).to_pylist()
     assert all(line["model"] == "fake" and line["digest"] is None for line in lines)
     (decoding,) = {line["decoding"] for line in lines}
     told = json.loads(decoding)
     assert (told["decoding"], told["top_p"], told["candidates"]) == ("nucleus", 0.7, 2)
-    assert told["prompt"] == "a picture of"
+    assert (told["temperature"], told["prompt"]) == (0.4, "a picture of")
     assert told["min_tokens"] == policy.min_tokens
     assert "batch_size" not in told
+
+
+def test_what_a_server_was_never_told_stands_nowhere() -> None:
+    policy = CaptionerPolicy(
+        backend="endpoint", model="m", url="http://127.0.0.1:1/v1", language="zh"
+    )
+    found = {"a": {"texts": ["x"], "seeds": [1], "error": None}}
+    (line,) = candidate_table(["a"], found, policy, None).to_pylist()
+    told = json.loads(line["decoding"])
+    assert told["prompt"] == question(policy)
+    assert told["max_tokens"] == 60
+    assert not {"repetition_penalty", "min_tokens", "beams", "precision"} & told.keys()
+
+
+def test_where_a_folder_lies_is_not_noted(tmp_path: Path) -> None:
+    (tmp_path / "blip").mkdir()
+    policy = CaptionerPolicy(model=str(tmp_path / "blip"))
+    found = {"a": {"texts": ["x"], "seeds": [1], "error": None}}
+    (line,) = candidate_table(["a"], found, policy, "d").to_pylist()
+    assert (line["model"], line["digest"]) == ("blip", "d")
+
+
+def test_a_unit_that_fails_throughout_is_not_finished(drawn: _Run, use) -> None:
+    use(_Fake(bad=drawn.colours()))
+    with pytest.raises(RunFailedError, match="failed at all 4 pictures of a unit"):
+        drawn.captions(_captioner(batch_size=2))
+    assert not measure_parts(drawn.folder("captions"), 0)
+    use(_Fake())
+    drawn.captions(_captioner(batch_size=2))
+    use(_Fake(bad=drawn.colours()))
+    with pytest.raises(RunFailedError, match="failed at all 4 pictures of a unit"):
+        drawn.itm(_filter())
+    assert not measure_parts(drawn.folder("itm"), 0)
+
+
+def test_seeds_stay_what_they_are() -> None:
+    """Else the same recipe would draw other captions without another name for them."""
+    assert seeds_of(b"a picture", 7, 2) == [1561303080345361783, 808757993987823815]
 
 
 def test_an_images_texts_are_asked_in_one_go(drawn: _Run, use) -> None:

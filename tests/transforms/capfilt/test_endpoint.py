@@ -16,9 +16,9 @@ from PIL import Image, ImageChops, ImageStat
 
 from schemas.errors import BadInputError, RunFailedError
 from transforms.capfilt import endpoint
-from transforms.capfilt.endpoint import PROMPTS, Endpoint, load_endpoint
-from transforms.capfilt.models import ModelError
-from transforms.capfilt.policy import CaptionerPolicy
+from transforms.capfilt.endpoint import Endpoint, load_endpoint
+from transforms.capfilt.models import ModelError, RefusedError
+from transforms.capfilt.policy import PROMPTS, CaptionerPolicy
 
 KEY = "sk-very-secret-1234"
 Reply = tuple[int, dict[str, str], Any]
@@ -99,7 +99,7 @@ def load(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
     def load(**settings: Any) -> Endpoint:
         asked = {"backend": "endpoint", "model": "m", "url": server.url, "api_key_env": "SOME_KEY"}
-        made = load_endpoint.__wrapped__(CaptionerPolicy(**{**asked, **settings}))
+        made = load_endpoint(CaptionerPolicy(**{**asked, **settings}))
         loaded.append(made)
         return made
 
@@ -251,12 +251,19 @@ def test_a_wrong_key_or_name_ends_the_run_at_once(
         (_say(" \n "), "empty"),
         (_say(None, refusal="I will not"), "refusal"),
         (_say("par", choice={"finish_reason": "content_filter"}), "refusal"),
+        (_say("a dog on", choice={"finish_reason": "length"}), r"cut off after 60 .*`max_tokens`"),
         (_fail(400, f"odd picture, {KEY}"), r"odd picture, \*\*\*"),
         ((200, {}, {"choices": []}), "no chat completion"),
         ((200, {}, {"choices": [{}]}), "no chat completion"),
         ((200, {}, []), "no chat completion"),
-        ((200, {"Content-Type": "text/html"}, b"<html>"), "no chat completion"),
+        ((200, {"Content-Type": "text/html"}, b"<html>"), "no JSON"),
         ((200, {}, b"{"), "no JSON"),
+        ((200, {}, b"[" * 100_000), "no JSON"),
+        ((200, {}, {"choices": {"a": 1}}), "no chat completion"),
+        ((200, {}, {"choices": 5}), "no chat completion"),
+        ((200, {}, {"choices": [{"message": "a dog"}]}), "no chat completion"),
+        (_say([{"type": "text", "text": "a dog"}]), "no chat completion"),  # pyright: ignore[reportArgumentType]
+        (_say("a dog " * 200_000), "over 1,048,576 bytes"),
     ],
 )
 def test_no_caption_is_a_fault_of_that_picture(
@@ -272,6 +279,46 @@ def test_no_caption_is_a_fault_of_that_picture(
     assert KEY not in str(told.value)
     assert "\n" not in str(told.value)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (_say(None, refusal="I will not"), RefusedError),
+        ((400, {}, {"error": {"message": "no", "code": "content_filter"}}), RefusedError),
+        ((400, {}, {"error": {"message": "no", "code": "unknown_parameter"}}), ModelError),
+        (_fail(422), ModelError),
+    ],
+)
+def test_what_a_picture_shows_is_told_from_what_is_wrong_with_the_request(
+    reply: Reply,
+    kind: type[ModelError],
+    server: Server,
+    load: Callable[..., Endpoint],
+    pictures: list[Image.Image],
+):
+    server.speak = lambda asked: reply
+    with pytest.raises(ModelError) as told:
+        load().caption(pictures[:2], [[1], [2]])
+    assert type(told.value) is kind
+    assert told.value.__context__ is None  # frames would hold on to the picture
+
+
+def test_half_a_character_spoils_no_table(
+    server: Server, load: Callable[..., Endpoint], pictures: list[Image.Image]
+):
+    server.speak = lambda asked: _say("a cat \ud83d sits")
+    assert load().caption(pictures[:1], [[1]]) == [["a cat ? sits"]]
+
+
+def test_an_answer_that_drips_is_given_up() -> None:
+    def drips() -> Iterator[bytes]:
+        for _ in range(1000):
+            time.sleep(0.01)
+            yield b" "
+
+    with pytest.raises(TimeoutError, match=r"no whole answer in 0.05 s"):
+        endpoint._read(drips(), 0.05)
 
 
 def test_a_bad_picture_costs_its_neighbours_nothing(

@@ -13,7 +13,7 @@ from PIL import Image
 from schemas.errors import BadInputError
 from transforms.capfilt.endpoint import question
 from transforms.capfilt.generate import Generator, load_generator, seen_once
-from transforms.capfilt.loading import vision_towers
+from transforms.capfilt.hub import vision_towers
 from transforms.capfilt.models import ModelError
 from transforms.capfilt.policy import CaptionerPolicy
 

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from schemas.errors import BadInputError
 from tests.transforms.capfilt.blip_models import save_captioner, save_itm
 from transforms.capfilt.blip import BlipCaptioner, BlipMatcher
 from transforms.capfilt.endpoint import Endpoint
-from transforms.capfilt.load import load_captioner, load_matcher, refuse_same_weights
+from transforms.capfilt.load import load_captioner, load_matcher, refuse_same_weights, unpacked
 from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, weight_digests
 
 NAMED = "rules.2.capfilt: captioner a and filter b"
@@ -75,6 +76,33 @@ def test_weights_that_were_only_rounded_are_the_same(
     judge = _judge_of(captioner, tmp_path / "judge", dtype=dtype, tower_only=False)
     with pytest.raises(BadInputError, match="mostly the same weights"):
         _refuse(captioner, judge)
+
+
+def test_models_that_only_have_a_pad_in_common_pass() -> None:
+    """transformers sets the row of the pad, the first of all embeddings, to 0."""
+    models = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model = torch.nn.Sequential(
+            torch.nn.Embedding(4000, 128, padding_idx=0), torch.nn.Linear(64, 64)
+        )
+        models.append(SimpleNamespace(model=model))
+    refuse_same_weights(*models, NAMED)
+    with pytest.raises(BadInputError, match="mostly the same weights"):
+        refuse_same_weights(models[0], models[0], NAMED)
+
+
+def test_an_int8_captioner_is_compared_by_the_numbers_it_was_packed_from(
+    captioner: Path, tmp_path: Path
+) -> None:
+    judge = ItmPolicy(
+        model=str(_judge_of(captioner, tmp_path / "j", dtype=torch.bfloat16, tower_only=False))
+    )
+    policy = CaptionerPolicy(model=str(captioner), precision="int8")
+    assert unpacked(policy).precision == "fp32"
+    assert unpacked(judge) == judge
+    with pytest.raises(BadInputError, match="mostly the same weights"):
+        refuse_same_weights(load_captioner(unpacked(policy)), load_matcher(judge), NAMED)
 
 
 def test_a_captioner_held_in_bf16_is_the_same_captioner(captioner: Path, tmp_path: Path) -> None:

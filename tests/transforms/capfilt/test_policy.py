@@ -10,16 +10,36 @@ from pydantic import ValidationError
 
 from schemas.fingerprint import fingerprint
 from transforms.capfilt.policy import (
+    PROMPTS,
     CaptionerPolicy,
     ItmPolicy,
     ModelPolicy,
     model_digest,
     model_identity,
+    question,
     weight_digests,
 )
 
 ENDPOINT = {"backend": "endpoint", "url": "http://127.0.0.1:1/v1"}
 BEAM = {"decoding": "beam"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "most"), [({}, 20), (ENDPOINT, 60), ({"backend": "chat"}, 60)]
+)
+def test_who_is_asked_for_a_sentence_has_room_for_it(settings: dict[str, Any], most: int) -> None:
+    assert CaptionerPolicy.model_validate({"model": "m", **settings}).max_tokens == most
+    said = CaptionerPolicy.model_validate({"model": "m", "max_tokens": 7, **settings})
+    assert said.max_tokens == 7
+
+
+def test_what_a_chat_model_is_asked_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = CaptionerPolicy.model_validate({"model": "m", **ENDPOINT})
+    before = model_identity(policy)
+    assert before["prompt"] == question(policy)
+    monkeypatch.setitem(PROMPTS, "en", "What is this?")
+    assert model_identity(policy) != before
+    assert "prompt" not in model_identity(CaptionerPolicy(model="m"))
 
 
 @pytest.mark.parametrize(
@@ -214,7 +234,7 @@ def test_all_settings_of_captions_tell_captioners_apart(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "same"),
     [
-        ({"batch_size": 1}, True),
+        ({"batch_size": 1}, False),
         ({"device": "cuda"}, True),
         ({"max_tokens": 20}, False),
         ({"precision": "bf16"}, False),

@@ -8,10 +8,11 @@ from PIL import Image
 
 from schemas.errors import BadInputError
 from transforms.evaluate.clip_score import (
-    clip_scores,
+    PROMPT,
+    clipscores,
     find_images,
     open_image,
-    ref_clip_scores,
+    ref_clipscores,
 )
 from transforms.evaluate.embed import embed_all
 from transforms.score.clip_model import load_clip
@@ -23,12 +24,12 @@ TEXT = np.array([[0.6, 0.8], [-0.6, 0.8], [0, 1]], F)
 
 
 def test_clip_score_is_two_and_a_half_cosines_and_never_less_than_0() -> None:
-    assert clip_scores(IMAGE, TEXT) == pytest.approx([1.5, 0.0, 2.5])
+    assert clipscores(IMAGE, TEXT) == pytest.approx([1.5, 0.0, 2.5])
 
 
 def test_ref_clip_score_is_the_harmonic_mean_with_the_nearest_reference() -> None:
     references = [np.array([[1, 0], [0, 1]], F), np.array([[-0.6, 0.8]], F), -TEXT[2:]]
-    found = ref_clip_scores(clip_scores(IMAGE, TEXT), TEXT, references)
+    found = ref_clipscores(clipscores(IMAGE, TEXT), TEXT, references)
     # 2 * 1.5 * 0.8 / (1.5 + 0.8); and none where either is 0.
     assert found == pytest.approx([2.4 / 2.3, 0.0, 0.0])
 
@@ -49,10 +50,25 @@ def test_images_are_found_by_name_and_by_coco_number(tmp_path: Path) -> None:
     found = find_images(tmp_path, ["a.b", "c.PNG", "42", "43"])
     assert [path.name for path in found.values()] == names[:4]
     assert list(found) == ["a.b", "c.PNG", "42", "43"]
-    with pytest.raises(BadInputError, match="no file for 2 of 3 images, the first 'a'"):
+    with pytest.raises(BadInputError, match="no file of its own for 2 of 3 images, the first 'a'"):
         find_images(tmp_path, ["a", "42", "44"])
     with pytest.raises(BadInputError, match="cannot be read"):
         find_images(tmp_path / "none", ["a"])
+
+
+def test_a_file_is_only_one_images(tmp_path: Path) -> None:
+    for name in ("1.jpg", "1.png", "2.jpg"):
+        (tmp_path / name).touch()
+    found = find_images(tmp_path, ["1.png", "1.jpg", "2"])
+    assert [path.name for path in found.values()] == ["1.png", "1.jpg", "2.jpg"]
+    with pytest.raises(BadInputError, match="for 1 of 1 images, the first '1'"):
+        find_images(tmp_path, ["1"])
+    with pytest.raises(BadInputError, match=r"for 1 of 2 images, the first 'b/2\.jpg'"):
+        find_images(tmp_path, ["a/2.jpg", "b/2.jpg"])
+
+
+def test_clip_scores_prompt_is_its_papers() -> None:
+    assert PROMPT == "A photo depicts "  # Hessel et al. 2021, section 3
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Blip2ForImageTextRetrieval, GitForCausalLM
 
 from schemas.errors import BadInputError, RunFailedError
-from transforms.capfilt.loading import faults, load_model, load_processor, vision_towers
+from transforms.capfilt.hub import faults, load_model, load_processor, vision_towers
 from transforms.capfilt.models import ModelError, OutOfMemoryError
 from transforms.capfilt.policy import ModelPolicy
 
