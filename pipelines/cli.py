@@ -31,10 +31,11 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: turn every error into one sentence and an exit code."""
-    raise SystemExit(_run(sys.argv[1:]))
+    raise SystemExit(run_words(sys.argv[1:]))
 
 
-def _run(words: list[str]) -> int:
+def run_words(words: list[str]) -> int:
+    """Run one command line; gives its exit code."""
     debug = "--debug" in words
     try:
         result = app(words, standalone_mode=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines.cli import _run
+from pipelines.cli import run_words
 from pipelines.recipe import Recipe
 from schemas.errors import BadInputError
 from schemas.report import RunReport
@@ -15,16 +15,16 @@ from transforms.dedupe.hash_list import read_hashes
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(["--version"]) == 0
+    assert run_words(["--version"]) == 0
     assert capsys.readouterr().out == f"pairmill {version('pairmill')}\n"
 
 
 def test_the_schemas_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(["schema"]) == 0
+    assert run_words(["schema"]) == 0
     recipe = json.loads(capsys.readouterr().out)
     models = {"clip", "captioners", "itm"}
     assert {"input", "fetch", "measures", "rules", "corpora"} | models == set(recipe["properties"])
-    assert _run(["schema", "--report"]) == 0
+    assert run_words(["schema", "--report"]) == 0
     assert json.loads(capsys.readouterr().out) == RunReport.model_json_schema()
 
 
@@ -40,16 +40,16 @@ def test_the_schemas_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_usage_error_is_one_sentence(
     words: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(words) == 2
+    assert run_words(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("pairmill: ")
     assert told in line
 
 
 def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(["why", "no-such-run", "x"]) == 2
+    assert run_words(["why", "no-such-run", "x"]) == 2
     assert "Traceback" not in capsys.readouterr().err
-    assert _run(["why", "no-such-run", "x", "--debug"]) == 2
+    assert run_words(["why", "no-such-run", "x", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -64,8 +64,8 @@ def test_a_run_lies_in_a_folder_named_after_the_recipe(
         raise BadInputError("That is all.")
 
     monkeypatch.setattr("pipelines.run.run_recipe", noted)
-    assert _run(["run", str(tmp_path / "mine.yaml"), "--", "--direct_num_workers=1"]) == 2
-    assert _run(["run", str(tmp_path / "mine.yaml"), "--out", "there"]) == 2
+    assert run_words(["run", str(tmp_path / "mine.yaml"), "--", "--direct_num_workers=1"]) == 2
+    assert run_words(["run", str(tmp_path / "mine.yaml"), "--out", "there"]) == 2
     assert asked == [(Path("mine-run"), ["--direct_num_workers=1"]), (Path("there"), [])]
 
 
@@ -77,7 +77,7 @@ def test_hashes_of_a_folder_are_listed_for_decontaminate(
     for name, colour in (("a.png", "red"), ("deep/b.jpg", "blue")):
         Image.new("RGB", (40, 30), colour).save(folder / name)
     (folder / "labels.txt").write_text("a 1\n")
-    assert _run(["hashes", str(folder), "--out", str(out)]) == 0
+    assert run_words(["hashes", str(folder), "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"2 images in {out}.\n"
     assert read_hashes(out).equals(read_hashes(folder))
 
@@ -95,7 +95,7 @@ def test_hashes_refuses_in_one_sentence(
 ) -> None:
     (tmp_path / "empty").mkdir()
     words = ["hashes", str(tmp_path / source), "--out", str(tmp_path / out)]
-    assert _run(words) == BadInputError.exit_code
+    assert run_words(words) == BadInputError.exit_code
     said = capsys.readouterr().err
     assert told in said
     assert said.count("\n") == 1
