@@ -16,6 +16,7 @@ from transformers.generation import (
     TemperatureLogitsWarper,
 )
 
+from schemas.errors import BadInputError
 from transforms.capfilt.blip_decoder import read_on, start_reading
 from transforms.capfilt.blip_vision import Sight, see
 from transforms.capfilt.flat import match_flat
@@ -52,6 +53,11 @@ class BlipCaptioner:
     def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
         found = self.processor.image_processor(list(images), return_tensors="pt").pixel_values
         return found.to(self.policy.device, self.model.vision_model.dtype)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """How many tokens stand before a caption."""
+        return len(self._prompt())
 
     def _prompt(self) -> list[int]:
         """DEC, and what a caption is to start with."""
@@ -156,9 +162,17 @@ class BlipMatcher:
 
 
 def load_blip_captioner(policy: CaptionerPolicy) -> BlipCaptioner:
-    """Raises: BadInputError: there is no such model, or its weights do not fit."""
+    """Raises: BadInputError: there is no such model, its weights do not fit, or it cannot write as
+    many tokens."""
     model = load_model(BlipForConditionalGeneration, policy)
-    return BlipCaptioner(policy, model, load_processor(policy), _sight(policy))
+    loaded = BlipCaptioner(policy, model, load_processor(policy), _sight(policy))
+    room = model.config.text_config.max_position_embeddings - loaded.prompt_tokens
+    if policy.max_tokens > room:
+        raise BadInputError(
+            f"The model {policy.model} has room for {room} new tokens: max_tokens is"
+            f" {policy.max_tokens}."
+        )
+    return loaded
 
 
 def load_blip_matcher(policy: ItmPolicy) -> BlipMatcher:

@@ -14,6 +14,7 @@ from transformers import (
     BlipVisionModel,
 )
 
+from schemas.errors import BadInputError
 from tests.transforms.capfilt.blip_models import save_captioner, save_itm
 from transforms.capfilt.blip import _without, load_blip_captioner, load_blip_matcher
 from transforms.capfilt.blip_vision import see
@@ -151,6 +152,11 @@ def test_matches_are_those_of_the_model_alone(itm: Path) -> None:
                 wanted = model(**inputs).itm_score.softmax(-1)[0, 1].item()
             assert score == pytest.approx(wanted, abs=1e-5)
     assert len({round(score, 4) for own in found for score in own}) > 2
+
+
+def test_more_tokens_than_there_is_room_for_are_refused(captioner: Path) -> None:
+    with pytest.raises(BadInputError, match=r"has room for \d+ new tokens: max_tokens is 4000"):
+        load_blip_captioner(_policy(captioner, max_tokens=4000))
 
 
 @pytest.mark.parametrize(
