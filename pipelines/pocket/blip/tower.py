@@ -95,15 +95,6 @@ def start_by_place(tower: BlipVisionModel) -> None:
         tower.embeddings.position_embedding[0, 1:] = 0.3 * torch.cat([rows, columns], dim=1)
 
 
-def tell_sides_apart(tower: BlipVisionModel) -> None:
-    """Add sines and cosines of their column to the patches once more.
-
-    What photographs show is as likely on the left as on the right, so a tower that copies it
-    forgets which is which: the captioner then said left and right of drawn things by chance."""
-    with torch.no_grad():
-        tower.embeddings.position_embedding[0, 1:, WIDTH // 2 :] += 0.5 * _waves().repeat(SIDE, 1)
-
-
 def _waves() -> Tensor:
     """(SIDE, WIDTH / 2): sines and cosines of where a row or column is."""
     wavelengths = 10_000 ** (torch.arange(WIDTH // 4) / (WIDTH // 4))

@@ -21,7 +21,7 @@ from pipelines.pocket.blip.learn import Ears, Study, learn
 from pipelines.pocket.blip.lessons import Lessons, Pace
 from pipelines.pocket.blip.shape import build_captioner, build_itm, vision_config
 from pipelines.pocket.blip.space import fit_space
-from pipelines.pocket.blip.tower import Copier, TowerPace, fit_tower, tell_sides_apart
+from pipelines.pocket.blip.tower import Copier, TowerPace, fit_tower
 from pipelines.pocket.blip.words import save_processor, token_ids, train_words
 from pipelines.pocket.drawn import captions_of_scenes, draw_scenes
 from pipelines.pocket.photos import Photo, is_dev, read_photos
@@ -106,8 +106,6 @@ def _train(
     lessons, words = _lessons(source, drawn, course, say)
     model = course.model
     copier = _copier(tower, model.vision_model)
-    if source.start is None:
-        tell_sides_apart(model.vision_model)
     _go_on_from(source.start, model)
 
     def keep() -> None:
