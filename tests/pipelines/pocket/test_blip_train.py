@@ -42,6 +42,7 @@ def _sample(rng: random.Random) -> dict[str, object]:
     return {"__key__": uid, "jpg": jpeg.getvalue(), "json": json.dumps(facts).encode()}
 
 
+@pytest.mark.slow
 def test_a_captioner_learns_and_the_stage_loads_it(source: Source, tmp_path: Path) -> None:
     losses = train_captioner(source, None, tmp_path, PACE, 16, say=_mute)
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
@@ -55,6 +56,7 @@ def test_a_captioner_learns_and_the_stage_loads_it(source: Source, tmp_path: Pat
     assert texts == loaded.caption([picture], [[1, 2]])[0]
 
 
+@pytest.mark.slow
 def test_an_itm_learns_and_the_stage_loads_it(source: Source, tmp_path: Path) -> None:
     losses = train_itm(source, None, tmp_path, PACE, 16, say=_mute)
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
@@ -63,6 +65,7 @@ def test_an_itm_learns_and_the_stage_loads_it(source: Source, tmp_path: Path) ->
     assert all(0 < score < 1 for score in scores)
 
 
+@pytest.mark.slow
 def test_a_card_tells_of_each_time_it_was_trained(source: Source, tmp_path: Path) -> None:
     first, second, short = (
         tmp_path / "first",
