@@ -103,10 +103,7 @@ class Endpoint:
                 f" {err.status_code}: see to `url`, `model` and the key in `api_key_env`."
             ) from None
         except openai.APIStatusError as err:
-            is_lost = err.status_code in BUSY or err.status_code >= 500
-            kind = (
-                RefusedError if err.code in REFUSALS else LostModelError if is_lost else ModelError
-            )
+            kind = _kind_of(err.code, err.status_code)
             raise kind(self._told(f"status {err.status_code}, {err.message}")) from None
         except (openai.OpenAIError, httpx.HTTPError, TimeoutError) as err:
             raise LostModelError(self._told(str(err) or type(err).__name__)) from None
@@ -181,6 +178,13 @@ def _request(policy: CaptionerPolicy, jpeg: bytes, seed: int) -> dict[str, Any]:
         "top_p": policy.top_p if draws else 1.0,
         "seed": seed,
     }
+
+
+def _kind_of(code: str | None, status: int) -> type[ModelError]:
+    """Whose fault an answer with such a status is: the picture's, the server's or the request's."""
+    if code in REFUSALS:
+        return RefusedError
+    return LostModelError if status in BUSY or status >= 500 else ModelError
 
 
 def _read(parts: Iterable[bytes], seconds: float) -> Any:

@@ -26,14 +26,16 @@ class Study:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ears:
-    """Who is told of the progress."""
+class Progress:
+    """What is told and kept while a model learns."""
 
     say: Callable[[str], None]
     keep: Callable[[], None]  # called at each check
 
 
-def learn(study: Study, copier: Copier, lessons: Lessons, pace: Pace, ears: Ears) -> list[float]:
+def learn(
+    study: Study, copier: Copier, lessons: Lessons, pace: Pace, progress: Progress
+) -> list[float]:
     """Train the model in place; gives each step's loss.
 
     Args: copier: the model's own tower, with the heads that go on copying the teacher."""
@@ -53,8 +55,8 @@ def learn(study: Study, copier: Copier, lessons: Lessons, pace: Pace, ears: Ears
             model.eval()
             found = study.check()
             model.train()
-            ears.say(f"{step + 1}/{pace.steps}: loss {_recent(losses):.3f}, {found}")
-            ears.keep()
+            progress.say(f"{step + 1}/{pace.steps}: loss {_recent(losses):.3f}, {found}")
+            progress.keep()
     return losses
 
 

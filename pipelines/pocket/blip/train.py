@@ -17,7 +17,7 @@ from transformers import BertTokenizer, BlipVisionModel
 from pipelines.pocket.blip.captioner import captioner_study
 from pipelines.pocket.blip.card import Card, earlier_settings, line_of, write_card
 from pipelines.pocket.blip.itm import itm_study
-from pipelines.pocket.blip.learn import Ears, Study, learn
+from pipelines.pocket.blip.learn import Progress, Study, learn
 from pipelines.pocket.blip.lessons import Lessons, Pace
 from pipelines.pocket.blip.shape import build_captioner, build_itm, vision_config
 from pipelines.pocket.blip.space import fit_space
@@ -111,9 +111,9 @@ def _train(
     def keep() -> None:
         _save(model, words, out)
 
-    ears = Ears(say=lambda line: say(f"{course.kind} {line}"), keep=keep)
+    progress = Progress(say=lambda line: say(f"{course.kind} {line}"), keep=keep)
     study = course.study(model, lessons, course.pace)
-    losses = learn(study, copier, lessons, course.pace, ears)
+    losses = learn(study, copier, lessons, course.pace, progress)
     keep()
     settings = {"views": source.views, **asdict(course.pace), "seed": source.seed}
     settings["minutes"] = round((monotonic() - began) / 60)
