@@ -50,6 +50,7 @@ def test_stages_meet_on_disk_but_for_the_rule_and_the_measures() -> None:
         ("score", "decide"),
         ("capfilt", "decide"),
         ("capfilt", "score"),
+        ("instruct", "measure"),  # for its language detector and stop words
         ("measure", "capfilt"),
         ("measure", "decide"),
         ("measure", "dedupe"),

@@ -13,7 +13,7 @@ from pipelines.pocket.batches import normal
 from pipelines.pocket.blip.learn import Study
 from pipelines.pocket.blip.lessons import Lesson, Lessons, Pace, trimmed
 from pipelines.pocket.blip.muon import Group
-from pipelines.pocket.blip.shape import DECODE, SPECIAL
+from pipelines.pocket.blip.shape import DECODE, SIDE, SPECIAL
 
 _WORDINGS = 3  # the picture is encoded once for all
 
@@ -29,6 +29,7 @@ def captioner_study(model: BlipForConditionalGeneration, lessons: Lessons, pace:
             rate=pace.rate,
         ),
         wordings=_WORDINGS,
+        shown=SIDE**2,
         loss=lambda seen, lesson: _loss(model, seen, lesson),
         check=lambda: f"dev {_on_dev(model, lessons):.3f} a word",
     )

@@ -14,12 +14,14 @@ from pipelines.pocket.batches import normal
 from pipelines.pocket.blip.learn import Study
 from pipelines.pocket.blip.lessons import Lesson, Lessons, Pace, trimmed
 from pipelines.pocket.blip.muon import Group
-from pipelines.pocket.blip.shape import WIDTH
+from pipelines.pocket.blip.shape import MASK, SIDE, SPECIAL, WIDTH
 from pipelines.pocket.blip.space import Space
 from pipelines.pocket.losses import Scale, contrast
 from pipelines.pocket.metrics import auc
 
 _PLACING, _SCORING = 2.0, 20.0  # of where pictures and captions lie, and of their cosines
+# Few photographs are learnt by heart soon: of each only a part is shown, and words are hidden.
+_SHOWN, _HIDDEN = SIDE**2 * 5 // 8, 0.15
 _HARD = 0.5  # the share of negatives that are hard; the others are any
 
 
@@ -36,6 +38,7 @@ def itm_study(model: BlipForImageTextRetrieval, lessons: Lessons, pace: Pace) ->
             rate=pace.rate,
         ),
         wordings=1,
+        shown=_SHOWN,
         loss=lambda seen, lesson: _loss(model, scale, placer, seen, lesson),
         check=lambda: f"dev AUC {_on_dev(model, lessons):.4f}",
     )
@@ -81,14 +84,14 @@ class Placer(nn.Module):
 def _loss(
     model: BlipForImageTextRetrieval, scale: Scale, placer: Placer, seen: Tensor, lesson: Lesson
 ) -> Tensor:
-    tokens = lesson.tokens[:, 0]
-    attention = (tokens != 0).long()
+    told = lesson.tokens[:, 0]
+    tokens, attention = _hide(told), (told != 0).long()
     alone = model.text_encoder(tokens, attention_mask=attention).last_hidden_state
     image = F.normalize(model.vision_proj(seen[:, 0]), dim=-1)
     text = F.normalize(model.text_proj(alone[:, 0]), dim=-1)
     with torch.no_grad():
         likeness = scale.log_scale.exp() * image @ text.T
-        same = (tokens[:, None] == tokens[None]).all(dim=-1)
+        same = (told[:, None] == told[None]).all(dim=-1)
         others, shown = _negatives(likeness, same), _negatives(likeness.T, same)
     own = torch.arange(len(tokens))
     pictures, texts = torch.cat([own, own, shown]), torch.cat([own, others, own])
@@ -100,6 +103,12 @@ def _loss(
     )
     placing = placer.distance(seen[:, 0], alone[:, 0], lesson)
     return contrast(image, text, scale) + matching / weights.sum() + placing
+
+
+def _hide(tokens: Tensor) -> Tensor:
+    """With a share of the words masked, so that no single one carries a caption."""
+    hidden = (torch.rand(tokens.shape) < _HIDDEN) & (tokens >= len(SPECIAL))
+    return tokens.masked_fill(hidden, SPECIAL.index(MASK))
 
 
 def match(

@@ -9,9 +9,17 @@ from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval
 
 from pipelines.pocket.blip.lessons import Lesson, Lessons, Pace, draw_lesson
 from pipelines.pocket.blip.muon import Group, Optimizers
-from pipelines.pocket.blip.tower import Copier, copy_loss, group_of
+from pipelines.pocket.blip.tower import (
+    Copier,
+    copy_loss,
+    group_of,
+    place_loss,
+    see,
+    some_places,
+)
 
-_COPYING, _CHECKS, _RECENT = 0.3, 10, 50
+_COPYING, _PLACING = 0.3, 10.0  # weights of what the tower goes on learning
+_CHECKS, _RECENT = 10, 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +29,8 @@ class Study:
     model: BlipForConditionalGeneration | BlipForImageTextRetrieval
     text: Group  # all that is not the tower
     wordings: int  # captions of each picture in a batch
-    loss: Callable[[Tensor, Lesson], Tensor]  # from what the tower gave, (B, 1 + SIDE**2, WIDTH)
+    shown: int  # patches of each picture that the tower is shown, by chance
+    loss: Callable[[Tensor, Lesson], Tensor]  # from what the tower gave, (B, 1 + shown, WIDTH)
     check: Callable[[], str]  # how good the model is by now
 
 
@@ -46,9 +55,11 @@ def learn(
     model.train()
     for step in range(pace.steps):
         lesson = draw_lesson(lessons, pace, study.wordings)
-        seen = model.vision_model(lesson.images).last_hidden_state
-        copied = copy_loss(copier, seen[: pace.photos], lesson.taught)
-        loss = study.loss(seen, lesson) + _COPYING * copied
+        places = some_places(len(lesson.images), study.shown)
+        seen = see(model.vision_model, lesson.images, places)
+        copied = copy_loss(copier, seen[: pace.photos], lesson.taught, places[: pace.photos])
+        placed = place_loss(seen, places)
+        loss = study.loss(seen, lesson) + _COPYING * copied + _PLACING * placed
         optimizers.step(loss)
         losses.append(loss.item())
         if (step + 1) % max(1, pace.steps // _CHECKS) == 0:

@@ -44,18 +44,22 @@ class Copier(nn.Module):
         start_by_place(tower)
         self.here, self.overall = nn.Linear(WIDTH, MAP_WIDTH), nn.Linear(WIDTH, MAP_WIDTH)
 
-    def forward(self, images: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(N, P, MAP_WIDTH) for the given places, (N, P), or all of them, and (N, MAP_WIDTH)."""
-        seen = see(self.tower, images, places)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, SIDE**2, MAP_WIDTH) and (N, MAP_WIDTH)."""
+        seen = see(self.tower, images)
         return self.here(seen[:, 1:]), self.overall(seen[:, 0])
+
+
+def some_places(count: int, shown: int) -> Tensor:
+    """(count, shown): patches by chance, none twice."""
+    return torch.rand(count, SIDE**2).argsort(dim=1)[:, :shown]
 
 
 def see(tower: BlipVisionModel, images: Tensor, places: Tensor | None = None) -> Tensor:
     """(N, 1 + P, WIDTH): what the tower gives where it is shown only some patches of each."""
     tokens = tower.embeddings(images)
     if places is not None:
-        chosen = places[..., None].expand(-1, -1, tokens.shape[2])
-        tokens = torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, chosen)], dim=1)
+        tokens = torch.cat([tokens[:, :1], _at(places, tokens[:, 1:])], dim=1)
     return tower.post_layernorm(tower.encoder(inputs_embeds=tokens).last_hidden_state)
 
 
@@ -132,20 +136,50 @@ def on_patches(maps: Tensor) -> Tensor:
 
 
 def _loss(copier: Copier, images: Tensor, taught: Tensor, shown: int) -> Tensor:
-    places = torch.rand(len(images), SIDE**2).argsort(dim=1)[:, :shown]
-    here, overall = copier(images, places)
-    wanted = taught.gather(1, places[..., None].expand(-1, -1, MAP_WIDTH))
-    return F.mse_loss(here, wanted) + F.mse_loss(overall, taught.mean(dim=1))
+    places = some_places(len(images), shown)
+    return copy_loss(copier, see(copier.tower, images, places), taught, places)
 
 
-def copy_loss(copier: Copier, seen: Tensor, taught: Tensor | None) -> Tensor:
+def copy_loss(copier: Copier, seen: Tensor, taught: Tensor | None, places: Tensor) -> Tensor:
     """How far what the heads make of a tower's output lies from what the teacher sees.
 
-    Args: seen: (N, 1 + SIDE**2, WIDTH); taught: (N, SIDE**2, MAP_WIDTH); None: no teacher, 0."""
+    Args: seen: (N, 1 + P, WIDTH), of these places, (N, P); taught: (N, SIDE**2, MAP_WIDTH); None:
+        no teacher, 0."""
     if taught is None:
         return torch.zeros(())
     here, overall = copier.here(seen[:, 1:]), copier.overall(seen[:, 0])
-    return F.mse_loss(here, taught) + F.mse_loss(overall, taught.mean(dim=1))
+    return F.mse_loss(here, _at(places, taught)) + F.mse_loss(overall, taught.mean(dim=1))
+
+
+def place_loss(seen: Tensor, places: Tensor) -> Tensor:
+    """How far a tower's output is from saying where each patch lies.
+
+    What is left in a photograph is as likely to be on the right, so a tower forgets columns, and
+    whoever reads it cannot tell left from right. Here a patch's row and column, in [-1, 1], are to
+    stand along two directions that are fixed, and large enough to be read at once.
+
+    Args: seen: (N, 1 + P, WIDTH), of these places, (N, P)."""
+    return F.mse_loss(seen[:, 1:] @ _DIRECTIONS.T / _REACH, _WHERE[places])
+
+
+def _at(places: Tensor, values: Tensor) -> Tensor:
+    """(N, P, D) of (N, SIDE**2, D): those of some places, (N, P)."""
+    return values.gather(1, places[..., None].expand(-1, -1, values.shape[2]))
+
+
+def _ruler() -> Tensor:
+    """(SIDE,): from -1 to 1."""
+    return torch.linspace(-1, 1, SIDE)
+
+
+def _signs(period: int) -> Tensor:
+    """(WIDTH,), of norm 1: the sign changes after each `period` numbers."""
+    return (1 - 2 * (torch.arange(WIDTH) // period % 2)) / WIDTH**0.5
+
+
+_REACH = 4.0  # of 13.9, the norm of what a tower gives for a patch
+_DIRECTIONS = torch.stack([_signs(1), _signs(2)])  # (2, WIDTH), orthogonal
+_WHERE = torch.cartesian_prod(_ruler(), _ruler())  # (SIDE**2, 2): row and column
 
 
 def group_of(copier: Copier, matrix_rate: float, rate: float) -> Group:

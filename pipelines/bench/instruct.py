@@ -1,0 +1,90 @@
+"""How good the checks of dialogues are, and how fast they are made: `make bench-instruct`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.bench.machine import Mark, print_marks
+from pipelines.bench.spoilt import Labelled, labelled_set
+from schemas.dialogue import IMAGE_TOKEN, Dialogue, DialogueFault, Making, Role, Turn
+from transforms.instruct.checks import CheckPolicy, Known, judge
+from transforms.instruct.objects import Vocabulary
+from transforms.instruct.parse import ParseError, parse_blocks
+
+PRECISION, RECALL = 0.95, 0.85  # marks
+# Faults of the request; no reply has them.
+_NOT_OF_TEXTS = (DialogueFault.NO_REPLY, DialogueFault.REFUSED)
+_MADE = Making(backend="people", model="", source="symbolic", prompt="", prompt_sha256="")
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with instruction, vqa and flickr8k.")] = Path(
+        "../shared/data"
+    ),
+    seed: int = 0,
+) -> None:
+    """Precision and recall of every reason on good and spoilt dialogues."""
+    labelled = labelled_set(data, seed)
+    found = [_found(one) for one in labelled]
+    print_marks("instruct", [*_of_each(labelled, found), *_overall(labelled, found)])
+
+
+def _found(one: Labelled) -> DialogueFault | None:
+    """What the checks say of a dialogue."""
+    if one.raw is not None:
+        try:
+            parse_blocks(one.raw)
+        except ParseError:
+            return DialogueFault.UNPARSABLE
+        return None
+    known = Known(one.context, Vocabulary(), CheckPolicy())
+    (fault,) = judge([_dialogue(one)], known)
+    return None if fault is None else fault.reason
+
+
+def _dialogue(one: Labelled) -> Dialogue:
+    roles = {"Q": Role.PERSON, "A": Role.MODEL}
+    turns = [Turn(role=roles[who], text=text) for who, text in one.said]
+    marks = "".join(f"{IMAGE_TOKEN}\n" for _ in range(one.images))
+    first = turns[0].model_copy(update={"text": marks + turns[0].text})
+    return Dialogue(
+        uid="0" * 32,
+        kind=one.kind,
+        number=0,
+        language="en",
+        images=1,
+        turns=(first, *turns[1:]),
+        made=_MADE,
+    )
+
+
+def _of_each(labelled: Sequence[Labelled], found: Sequence[DialogueFault | None]) -> list[Mark]:
+    marks: list[Mark] = []
+    for reason in DialogueFault:
+        if reason in _NOT_OF_TEXTS:
+            continue
+        wrong = [one.wrong is reason for one in labelled]
+        said = [one is reason for one in found]
+        both = sum(w and s for w, s in zip(wrong, said, strict=True))
+        precision, recall = both / max(1, sum(said)), both / max(1, sum(wrong))
+        marks += [
+            _mark(f"{reason} precision", precision, PRECISION),
+            _mark(f"{reason} recall of {sum(wrong)}", recall, RECALL),
+        ]
+    return marks
+
+
+def _overall(labelled: Sequence[Labelled], found: Sequence[DialogueFault | None]) -> list[Mark]:
+    good = [one for label, one in zip(labelled, found, strict=True) if label.wrong is None]
+    kept = sum(one is None for one in good) / len(good)
+    return [Mark(name=f"good kept of {len(good)}", value=kept, mark=None, holds=True)]
+
+
+def _mark(name: str, value: float, mark: float) -> Mark:
+    return Mark(name=name, value=value, mark=mark, holds=value >= mark)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,89 @@
+"""What an answer must not say: that the model will not, what it was given, or another language."""
+
+import re
+from functools import cache
+
+from schemas.dialogue import Language
+from transforms.measure.detectors import FastText, model_path
+
+_QUOTED = re.compile(r"\"[^\"]{1,80}\"|“[^”]{1,80}”|「[^」]{1,80}」|‘[^’]{1,80}’")
+_REFUSAL = re.compile(
+    r"""\b(?:
+    i(?:'m|\ am)\ (?:(?:very|so|truly|really|terribly|afraid\ i(?:'m|\ am))\ )?
+        (?:sorry|unable|not\ able|not\ allowed)
+    | i\ (?:do\ |sincerely\ |must\ |would\ like\ to\ )?apologi[sz]e | (?:my\ )?apologies
+    | sorry,?\ (?:but\ )?i\b
+    | as\ an?\ (?:ai|artificial\ intelligence|(?:large\ )?language\ model|text-(?:based|only))\b
+    | i(?:\ am|'m)\ (?:just\ |only\ )?an?\ (?:ai|(?:large\ )?language\ model)\b
+    | i\ (?:can\ ?not|can't|couldn't|could\ not|won't|will\ not)\ (?:\w+\ ){0,3}
+        (?:see|view|access|open|look|tell|say|help|assist|comply|fulfil|respond|continue|answer
+        |describe|provide|determine|identify|generate|interpret|process|analy[sz]e)
+    | i\ (?:do\ not|don't)\ (?:actually\ )?have\ (?:access|the\ ability|enough|any\ image)
+    | (?:it\ is|it's)\ against\ my
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_REFUSAL_ZH = re.compile(
+    r"抱歉|对不起|很遗憾，?我|作为一(?:个|名)(?:AI|人工智能|语言模型)|我(?:无法|不能|没有办法|没法)"
+    r"(?:看|查看|回答|提供|帮助|描述|确定|识别|访问)"
+)
+_CONTEXT = re.compile(
+    r"""\b(?:
+    captions? | bounding[-\ ]box(?:es)? | bbox(?:es)? | coordinates? | annotations?
+    | (?:given|provided|above|accompanying|supplied)\ (?:text|sentences?|descriptions?|information
+        |context|details?|object\ list)
+    | (?:text|sentences?|descriptions?|information|context)\ (?:provided|given|supplied|above)
+    | (?:based\ on|according\ to|from)\ the\ (?:descriptions?|sentences?)
+    | (?:mentioned|stated|described)\ in\ the\ (?:descriptions?|sentences?|context|prompt)
+    )\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_CONTEXT_ZH = re.compile(
+    r"标题中|图片说明|说明文字|边界框|坐标|标注|根据(?:所给|提供|上述)?的?(?:描述|说明)"
+)
+# Two or more shares of width and height: 0.25, 0.4 or [.1 .2 .3 .4].
+_NUMBERS = re.compile(r"(?<![\d.])[01]?\.\d{1,4}\s*[,，\s]\s*[01]?\.\d{1,4}(?!\d)")
+_LETTERS = re.compile(r"[^\W\d_]")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LEAST_WORDS = 4  # shorter texts have no language that could be told
+_SURE, _HARDLY = 0.5, 0.15  # probabilities: of another language, and of the right one
+
+
+def refusal(text: str) -> str | None:
+    """The words by which a model refuses or apologises, outside quotation marks."""
+    spoken = _QUOTED.sub(" ", text.replace("’", "'"))
+    found = _REFUSAL.search(spoken) or _REFUSAL_ZH.search(spoken)
+    return None if found is None else repr(found[0])
+
+
+def leak(text: str, *, numbers: bool) -> str | None:
+    """Words that speak of captions or boxes, or, with `numbers`, coordinates."""
+    found = _CONTEXT.search(text) or _CONTEXT_ZH.search(text)
+    if found is None and numbers:
+        found = _NUMBERS.search(text)
+    return None if found is None else repr(found[0])
+
+
+def language_fault(text: str, wanted: Language) -> str | None:
+    """The language of a text that is hardly in the one wanted; None where that cannot be told."""
+    letters, han = len(_LETTERS.findall(text)), len(_HAN.findall(text))
+    if wanted == "zh":
+        foreign = len(text.split()) >= _LEAST_WORDS and han < 0.2 * letters
+        return "hardly a Chinese character" if foreign else None
+    if han > 0.2 * letters:
+        return "Chinese"
+    if len(text.split()) < _LEAST_WORDS:
+        return None
+    ((code, likely), *_), right = _guesses(text)
+    return code if code != wanted and likely >= _SURE and right <= _HARDLY else None
+
+
+def _guesses(text: str) -> tuple[list[tuple[str, float]], float]:
+    """What fastText says, and how probable English is."""
+    found = _detector().detect([text.casefold()])[0] or [("en", 1.0)]
+    return found, dict(found).get("en", 0.0)
+
+
+@cache
+def _detector() -> FastText:
+    return FastText(model_path(None))
