@@ -25,7 +25,7 @@ from pipelines.look.why import Explanation, explain
 from pipelines.recipe_file import make_recipe
 from pipelines.steps import LANGUAGES, columns_of
 from schemas.errors import BadInputError
-from schemas.outcome import Stage
+from schemas.outcome import Reason, Stage
 from schemas.pair import Status
 from transforms.decide.basic import SIDES
 from transforms.decide.border import by_border
@@ -115,14 +115,17 @@ class Run:
         return found.assign(caption=said)[names]
 
     def drops_beyond(self, other: "Run") -> pd.DataFrame:
-        """The rows that are dropped here and kept in `other`, as they end here; nearest to the
+        """The rows that are dropped here and not in `other`, as they end here; nearest to the
         limit first, and last those that no number decided.
 
         `run.drops_beyond(looser)` is what a looser rule adds, and `stricter.drops_beyond(run)`
-        what a stricter one takes away."""
-        kept = other.samples(kept=True)["row"]
+        what a stricter one takes away. A row of `other` that waits for a measure counts: no rule
+        has dropped it there."""
+        there = other.samples()
+        passed = there["kept"] | (there["reason"] == Reason.UNMEASURED)
         dropped = self.samples(kept=False)
-        return by_border(dropped.loc[dropped["row"].isin(kept)])
+        dropped = dropped.loc[dropped["reason"] != Reason.UNMEASURED]
+        return by_border(dropped.loc[dropped["row"].isin(there.loc[passed, "row"])])
 
     def why(self, what: str) -> list[Explanation]:
         """What became of each row with this uid or URL: as `pairmill why` tells it, but under

@@ -37,10 +37,15 @@ from transforms.score.rule import ClipScoreRule
 CLIP, CAPTIONS, ITM, OF = "clip-", "captions-", "itm-", "+"
 POCKET = "pocket"
 # So small a model is seldom right at 1: `python -m pipelines.pocket.blip temperatures` tells.
-SHIPPED_CAPTIONER = CaptionerPolicy(model=POCKET, temperature=0.5)
+POCKET_TEMPERATURE = 0.5
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 POCKET_FOLDER = Path(__file__).parent / "pocket"
 Model = TypeVar("Model", CaptionerPolicy, ItmPolicy)
+
+
+def is_clip(measure: str) -> bool:
+    """Whether it is a CLIP model's own: embeddings and a score for each pair."""
+    return measure.startswith(CLIP) and OF not in measure
 
 
 class Recipe(BaseModel, extra="forbid", frozen=True):
@@ -55,7 +60,7 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
         description="CLIP models by a name of your own; `pocket` ships with Pairmill.",
     )
     captioners: dict[str, CaptionerPolicy] = Field(
-        default={POCKET: SHIPPED_CAPTIONER},
+        default={POCKET: CaptionerPolicy(model=POCKET, temperature=POCKET_TEMPERATURE)},
         description="Models that write candidate captions, by a name of your own.",
     )
     itm: dict[str, ItmPolicy] = Field(
@@ -67,6 +72,20 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
     )
     rules: tuple[RuleStep, ...] = Field((), description="In this order; the first drop counts.")
     corpora: dict[str, CorpusPolicy] = Field(default={}, description="What to build, by name.")
+
+    @field_validator("captioners")
+    @classmethod
+    def _pocket_sampled_as_it_should(
+        cls, captioners: dict[str, CaptionerPolicy]
+    ) -> dict[str, CaptionerPolicy]:
+        """Whatever name the captioner that ships has, its temperature is its own unless said."""
+        own = {"temperature": POCKET_TEMPERATURE}
+        return {
+            name: policy.model_copy(update=own)
+            if policy.model == POCKET and "temperature" not in policy.model_fields_set
+            else policy
+            for name, policy in captioners.items()
+        }
 
     @field_validator("rules")
     @classmethod
@@ -98,6 +117,9 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
         if not choosing:
             return self
         at = f"rules.{choosing[0]}.{self.rules[choosing[0]].name}"
+        if len(choosing) > 1:
+            other = f"rules.{choosing[1]}.{self.rules[choosing[1]].name}"
+            raise ValueError(f"{at} and {other} both choose captions: take one of them")
         for number, step in enumerate(self.rules):
             for place, rule in step.leaves(f"rules.{number}"):
                 if isinstance(rule, DuplicateRule) and rule.give_captions:

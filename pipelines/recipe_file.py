@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipelines.recipe import POCKET, Recipe
 from schemas.errors import BadInputError
-from transforms.capfilt.policy import ModelPolicy
+from transforms.capfilt.policy import ModelPolicy, model_folder
 from transforms.measure.language import LanguagePolicy
 from transforms.score.policy import LOCAL_DIR, ClipPolicy, is_file
 
@@ -82,8 +82,9 @@ def _anchored(value: Any, folder: Path) -> Any:
             return folder / value
         case ClipPolicy():
             return _anchored_model(value, folder)
-        case ModelPolicy() if value.model != POCKET and (folder / value.model).is_dir():
-            return value.model_copy(update={"model": str(folder / value.model)})
+        case ModelPolicy() if value.model != POCKET:
+            moved = value.model_copy(update={"model": str(folder / value.model)})
+            return value if model_folder(moved) is None else moved
         case LanguagePolicy() if value.model is not None:
             return value.model_copy(update={"model": str(folder / value.model)})
         case BaseModel():

@@ -10,9 +10,9 @@ from schemas.errors import RunFailedError
 from schemas.layout import decision_manifest
 from schemas.outcome import Stage
 from schemas.report import RunReport
-from transforms.corpora.finish import MANIFEST
 from transforms.decide.ledger import read_funnel
 from transforms.shards.commit import committed, read_manifest
+from transforms.shards.corpus import MANIFEST
 
 
 def make_report(job: Job) -> RunReport:

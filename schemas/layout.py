@@ -47,6 +47,10 @@ class Layout:
         """Folder of what a whole-pool rule found."""
         return self.run / "outcomes" / name / fingerprint
 
+    def dialogues(self, name: str, fingerprint: str) -> Path:
+        """Folder of a plan of dialogues and their ledgers."""
+        return self.run / "dialogues" / name / fingerprint
+
     def decision(self, fingerprint: str) -> Path:
         return self.run / "decisions" / fingerprint
 
@@ -76,6 +80,16 @@ def outcome_manifest(outcome: Path) -> Path:
 def ledger_manifest(decision: Path, shard: int) -> Path:
     """The commit record of one shard's ledger."""
     return decision / LEDGER / f"{shard_name(shard)}.json"
+
+
+def plan_manifest(dialogues: Path) -> Path:
+    """The commit record of which dialogues are to be made."""
+    return dialogues / "plan.json"
+
+
+def dialogues_manifest(dialogues: Path, shard: int) -> Path:
+    """The commit record of the ledger of one pool shard's dialogues."""
+    return dialogues / LEDGER / f"{shard_name(shard)}.json"
 
 
 def decision_manifest(decision: Path) -> Path:

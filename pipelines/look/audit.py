@@ -39,9 +39,9 @@ from schemas.outcome import Reason
 from schemas.pair import Status
 from transforms.decide.ledger import read_funnel, read_ledger
 from transforms.decide.rule import Mask
-from transforms.decide.uids import draws
 from transforms.shards.commit import write_atomically
 from transforms.shards.pool import PoolImages, read_pool
+from transforms.shards.uids import draws
 
 JUDGEMENTS_FILE, PAGE_FILE = "judgements.csv", "index.html"
 _PICTURE_PX, _GAP_PX, _JPEG_QUALITY = 512, 12, 80

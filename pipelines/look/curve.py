@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipelines.decided import open_decided
 from pipelines.job import Job
 from pipelines.look.groups import hosts_of, language_measure, languages_of
-from pipelines.recipe import CLIP
+from pipelines.recipe import is_clip
 from schemas.errors import BadInputError
 from schemas.layout import (
     OUTCOME_FILE,
@@ -84,8 +84,8 @@ def _column(job: Job, wanted: str) -> str:
     names = job.measure_names()
     if wanted == "clip" and wanted not in names:
         read = [column for step in job.recipe.rules for column in step.rule.measured]
-        scores = [column for column in read if column.startswith(CLIP)]
-        clips = [f"{name}.score" for name in names if name.startswith(CLIP)]
+        scores = [column for column in read if is_clip(column.partition(".")[0])]
+        clips = [f"{name}.score" for name in names if is_clip(name)]
         if scores or len(clips) == 1:
             return (scores or clips)[-1]
     return wanted if "." in wanted else f"{wanted}.value"

@@ -1,4 +1,6 @@
 """Two selections against each other: what each keeps that the other drops, and how they shift."""
+# pyright: reportAttributeAccessIssue=false
+# pyarrow makes its compute functions when it is imported.
 
 from pathlib import Path
 
@@ -6,14 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, Field
 
 from pipelines.decide import decision_of
 from pipelines.job import Job
 from pipelines.look.kept import Counting, Kept, Shift, concept_shifts, language_shifts, size_shifts
+from schemas.layout import TEXTS_FILE, decision_manifest
 from transforms.decide.border import by_border
 from transforms.decide.ledger import read_ledger
 from transforms.shards.pool import read_pool
+from transforms.shards.tables import read_committed
 
 _POOL = ["row", "caption", "url", "original_width", "original_height"]
 
@@ -66,6 +71,7 @@ def diff(run: Path, a: str, b: str, samples: int = 5) -> Difference:
     job = Job.open(run)
     sides, counting = ([], []), Counting(job)
     kept = (Kept(), Kept())
+    texts = [_texts_of(folder) for folder in folders]
     rows = both = 0
     for shard in range(job.shards):
         ledgers = [read_ledger(folder, shard) for folder in folders]
@@ -75,7 +81,8 @@ def diff(run: Path, a: str, b: str, samples: int = 5) -> Difference:
         for place, mine, other in ((0, in_a, in_b), (1, in_b, in_a)):
             facts = pool.filter(pa.array(mine & ~other))
             sides[place].append(_with_facts(ledgers[1 - place], facts, mine & ~other))
-            counting.add(kept[place], shard, ledgers[place]["uid"], pool, mine)
+            said = texts[place].filter(pc.equal(texts[place]["shard"], shard))
+            counting.add(kept[place], shard, ledgers[place]["uid"], pool, mine, said)
     only = [_one_side(pd.concat(frames), samples) for frames in sides]
     return Difference(
         a=str(folders[0]),
@@ -89,6 +96,13 @@ def diff(run: Path, a: str, b: str, samples: int = 5) -> Difference:
         concepts=concept_shifts(*kept),
         size=size_shifts(*kept),
     )
+
+
+def _texts_of(decision: Path) -> pa.Table:
+    """What survives of the kept rows: not what duplicates gave, which is of dropped ones."""
+    columns = ["shard", "place", "text", "caption", "given_by"]
+    texts = read_committed(decision_manifest(decision), TEXTS_FILE, columns=columns)
+    return texts.filter(texts["given_by"].is_null())
 
 
 def _with_facts(ledger: pa.Table, facts: pa.Table, chosen: npt.NDArray[np.bool_]) -> pd.DataFrame:

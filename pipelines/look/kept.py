@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pipelines.job import Job
 from pipelines.look.groups import language_measure
 from pipelines.steps import LANGUAGES
+from schemas.texts import WEB
 from transforms.measure.concepts import read_entries
 from transforms.measure.policy import ConceptsPolicy
 from transforms.measure.stop_words import STOP_WORDS
@@ -44,7 +45,8 @@ class Kept:
     languages: Counter[str] = field(default_factory=Counter)
     concepts: Counter[str] = field(default_factory=Counter)
     matched: int = 0  # captions that were looked at for concepts
-    sizes: list[npt.NDArray[np.float64]] = field(default_factory=list)  # (2, rows) each: SIZES
+    sides: list[npt.NDArray[np.float64]] = field(default_factory=list)  # shorter ones, px
+    lengths: list[npt.NDArray[np.float64]] = field(default_factory=list)  # captions' characters
 
 
 class Counting:
@@ -66,16 +68,22 @@ class Counting:
         uids: pa.ChunkedArray,
         pool: pa.Table,
         mine: npt.NDArray[np.bool_],
+        texts: pa.Table,
     ) -> None:
-        """Add those of a shard's rows that are `mine` (rows,)."""
-        uids, rows = uids.filter(pa.array(mine)), pool.filter(pa.array(mine))
+        """Add those of a shard's rows that are `mine` (rows,), with the captions that survive.
+
+        Args: texts: columns place, text and caption of the decision's TEXTS_SCHEMA."""
+        rows = pool.filter(pa.array(mine))
         kept.rows += rows.num_rows
+        own = texts.filter(pc.equal(texts["text"], WEB))
+        uids = uids.take(own["place"])  # what was measured of captions was measured of these
         if self._languages is not None:
             kept.languages.update(_measured_languages(self._languages, shard, uids))
-        self._add_concepts(kept, shard, uids, rows["caption"])
+        captions = pc.coalesce(texts["caption"], pool["caption"].take(texts["place"]))
+        self._add_concepts(kept, shard, uids, captions)
         sides = np.minimum(rows["original_width"].to_numpy(), rows["original_height"].to_numpy())
-        chars = pc.utf8_length(rows["caption"]).to_numpy()
-        kept.sizes.append(np.stack([sides.astype(np.float64), chars.astype(np.float64)]))
+        kept.sides.append(sides.astype(np.float64))
+        kept.lengths.append(pc.utf8_length(captions).to_numpy().astype(np.float64))
 
     def _add_concepts(
         self, kept: Kept, shard: int, uids: pa.ChunkedArray, captions: pa.ChunkedArray
@@ -116,14 +124,14 @@ def size_shifts(a: Kept, b: Kept) -> list[Shift]:
     """Quartiles of SIZES; empty where one selection keeps nothing."""
     if not a.rows or not b.rows:
         return []
-    ours, theirs = (
-        np.quantile(np.concatenate(kept.sizes, axis=1), QUARTILES, axis=1) for kept in (a, b)
-    )
-    return [
-        Shift(name=f"{name}, {share:.0%} below", a=ours[i, n], b=theirs[i, n])
-        for n, name in enumerate(SIZES)
-        for i, share in enumerate(QUARTILES)
-    ]
+    shifts: list[Shift] = []
+    for name, ours, theirs in zip(SIZES, (a.sides, a.lengths), (b.sides, b.lengths), strict=True):
+        both = (np.quantile(np.concatenate(some), QUARTILES) for some in (ours, theirs))
+        shifts += [
+            Shift(name=f"{name}, {share:.0%} below", a=mine, b=other)
+            for share, mine, other in zip(QUARTILES, *both, strict=True)
+        ]
+    return shifts
 
 
 def _content_words(words: Iterable[str]) -> Iterator[str]:

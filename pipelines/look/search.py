@@ -193,7 +193,7 @@ def _surviving(corpus: _Corpus, pairs: list[dict[str, Any]]) -> dict[int, list[s
         return {}
     chosen = texts_of(corpus.job, web)
     return {
-        row: [text["caption"] for text in chosen[row]] if row in chosen else [caption]
+        row: [text["text"] for text in chosen[row]] if row in chosen else [caption]
         for row, caption in web.items()
     }
 

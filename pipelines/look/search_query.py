@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from pipelines.job import Job
-from pipelines.recipe import CLIP
+from pipelines.recipe import CLIP, is_clip
 from schemas.errors import BadInputError
 from schemas.pair import UID_HEX_DIGITS
 from transforms.fetch.decode import decode
@@ -42,7 +42,7 @@ def measured_model(job: Job, wanted: str | None) -> str:
             f"There is no CLIP model {wanted!r} in the recipe of {job.run}; there are:"
             f" {', '.join(models)}."
         )
-    asked = [n.removeprefix(CLIP) for n in job.measure_names() if n.startswith(CLIP)]
+    asked = [name.removeprefix(CLIP) for name in job.measure_names() if is_clip(name)]
     if wanted is None and asked:
         wanted = asked[-1]
     if wanted is not None and _has_parts(job, wanted):
@@ -50,6 +50,10 @@ def measured_model(job: Job, wanted: str | None) -> str:
     measured = [name for name in models if name != wanted and _has_parts(job, name)]
     if wanted is None and len(measured) == 1:
         return measured[0]
+    if wanted is None and not measured:
+        raise BadInputError(
+            f"In {job.run} nothing is embedded: no rule of its recipe reads a CLIP model."
+        )
     there = f"there are those of: {', '.join(measured)}" if measured else "there are none at all"
     lacking = "no CLIP model is chosen" if wanted is None else f"{wanted} has no embeddings yet"
     raise BadInputError(f"In {job.run} {lacking}; {there}.")

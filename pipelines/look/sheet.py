@@ -1,6 +1,7 @@
 """Samples of a run as a sheet of pictures, each with its caption and how it ended."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipelines.look.plots import KEPT, Plot
 from pipelines.notebook import Run, known_column
 from schemas.errors import BadInputError
 from schemas.pair import Status
+from schemas.texts import WEB
 
 Lines = list[tuple[list[str], dict[str, Any]]]  # text, with its style
 DROPPED_TEXT = "#b75f12"  # darker, to be read
@@ -42,7 +44,8 @@ def plot_samples(
         )
     if measure is not None:
         known_column(measure, samples)
-    told = [_tell(dict(sample), measure) for _, sample in samples.iterrows()]
+    said = _surviving(run)
+    told = [_tell(dict(sample), measure, said) for _, sample in samples.iterrows()]
     lines, text_lines = max(1, math.ceil(len(told) / columns)), max(map(_height, told), default=0)
     cell_height = PICTURE_HEIGHT + LINE_HEIGHT * (text_lines + 1)
     figure = Plot(figsize=(columns * CELL_WIDTH, lines * cell_height))
@@ -80,9 +83,17 @@ def _draw_picture(axes: Axes, picture: Image.Image | None) -> None:
         axes.set_anchor("SW")
 
 
-def _tell(sample: dict[Any, Any], measure: str | None) -> Lines:
+def _surviving(run: Run) -> dict[int, str]:
+    """The best caption of each kept row, where a rule chose among captions."""
+    found = run.captions().drop_duplicates("row")
+    made = np.where(found["text"] == WEB, "", " (synthetic)")
+    return dict(zip(found["row"].tolist(), (found["caption"] + made).tolist(), strict=True))
+
+
+def _tell(sample: dict[Any, Any], measure: str | None, said: Mapping[int, str]) -> Lines:
     """Caption, outcome and what decided, with their styles."""
-    caption = wrapped(sample["caption"] or "", CAPTION_LINES) or ["(no caption)"]
+    text = said.get(sample["row"]) or sample["caption"] or ""
+    caption = wrapped(text, CAPTION_LINES) or ["(no caption)"]
     told: Lines = [(caption, {})]
     if sample["kept"]:
         told.append((["kept"], {"color": KEPT, "weight": "bold"}))

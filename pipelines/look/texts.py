@@ -14,7 +14,7 @@ from transforms.shards.tables import read_committed
 
 _ORDER = [("row", "ascending"), ("rank", "ascending"), ("itm", "descending")]
 _ORDER += [("clip_score", "descending"), ("text", "ascending")]
-_SHOWN = ("source", "text", "itm", "clip_score", "rank")
+_SHOWN = ("source", "itm", "clip_score", "rank")
 Text = dict[str, Any]
 
 
@@ -29,12 +29,15 @@ def chosen_texts(job: Job, rows: Collection[int] | None = None) -> pa.Table:
 
 
 def texts_of(job: Job, web: dict[int, str]) -> dict[int, list[Text]]:
-    """The surviving captions of some rows, best first, with source and scores.
+    """The surviving captions of some rows, best first, with source and scores, as a corpus's
+    records have them.
 
     Args: web: each row's own caption."""
     found: dict[int, list[Text]] = {}
     for text in chosen_texts(job, web).to_pylist():
-        caption = web[text["row"]] if text["text"] == WEB else text["caption"]
+        is_web = text["text"] == WEB
+        said = web[text["row"]] if is_web else text["caption"]
+        number = {} if is_web else {"candidate": text["text"]}
         scores = {name: text[name] for name in _SHOWN if text[name] is not None}
-        found.setdefault(text["row"], []).append({"caption": caption, **scores})
+        found.setdefault(text["row"], []).append({"text": said, **number, **scores})
     return found

@@ -23,6 +23,7 @@ from schemas.layout import (
     shard_name,
 )
 from schemas.pair import UID_HEX_DIGITS
+from transforms.capfilt.rules import CaptionsRule
 from transforms.decide.ledger import read_ledger
 from transforms.shards.commit import committed
 from transforms.shards.measures import read_measure
@@ -30,6 +31,7 @@ from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
 
 Explanation = dict[str, Any]
+_TOLD = ("url", "caption", "own_caption", "captions", "image", "measures", "corpora")
 
 
 def explain(run: Path, what: str) -> list[Explanation]:
@@ -62,9 +64,9 @@ def print_explanations(lines: list[Explanation], console: Console) -> None:
         )
         head = f"[bold]row {line['row']}[/] {line['uid']}: {ending}"
         console.print(head, highlight=False, soft_wrap=True)
-        for name in ("url", "caption", "captions", "image", "measures", "corpora"):
+        for name in _TOLD:
             if line.get(name):
-                text = f"  {name}: {_plain(line[name])}"
+                text = f"  {name.replace('_', ' ')}: {_plain(line[name])}"
                 console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -90,8 +92,20 @@ def _explain(job: Job, layout: Layout, shard: int, row: dict[str, Any]) -> Expla
     kept = decided and line["outcome"] == "kept"
     chosen = texts_of(job, {row["row"]: row["caption"]}) if kept else {}
     line["captions"] = chosen.get(row["row"], [])
+    line["own_caption"] = _own_caption(job, line)
     line["corpora"] = _corpora(job, row) if kept else {}
     return line
+
+
+def _own_caption(job: Job, line: Explanation) -> str | None:
+    """That a kept row's own caption did not survive, and its score; None where it did."""
+    if not line["captions"] or any("candidate" not in text for text in line["captions"]):
+        return None
+    (rule,) = (step.rule for step in job.steps if isinstance(step.rule, CaptionsRule))
+    measure = rule.matches or rule.cosines or ""
+    score = line["measures"].get(measure, {}).get("score")
+    told = "no score" if score is None else f"{rule.scored_by} {score:.4f}"
+    return f"did not survive ({told})"
 
 
 def _outcome(job: Job, shard: int, row: int) -> Explanation:

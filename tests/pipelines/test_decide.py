@@ -23,7 +23,7 @@ from schemas.layout import shard_name
 from schemas.pair import make_uid
 from transforms.decide.ledger import read_funnel
 from transforms.decide.selection import as_selection
-from transforms.decide.uids import halves
+from transforms.shards.uids import halves
 
 
 def _recipe(folder: Path, **changes: Any) -> Recipe:

@@ -19,7 +19,7 @@ from pipelines.job import Job
 from pipelines.look.instead import keeper_rows, pictures_of
 from pipelines.steps import MeasureStep, RuleStep
 from transforms.decide.selection import as_selection
-from transforms.decide.uids import halves
+from transforms.shards.uids import halves
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipelines import recipe as recipe_module
-from pipelines.recipe import POCKET_FOLDER, Recipe
+from pipelines.recipe import POCKET_FOLDER, POCKET_TEMPERATURE, Recipe
 from pipelines.recipe_file import load_recipe, make_recipe
 from schemas.errors import BadInputError
 from transforms.dedupe.duplicates import DuplicateRule
@@ -361,3 +361,29 @@ def test_a_hash_is_no_number_to_set_a_limit_on() -> None:
 def test_impossible_settings_of_duplicates_are_refused(rule: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Recipe.model_validate({"input": {"list": "l.parquet"}, "rules": [rule]})
+
+
+def test_the_captioner_that_ships_is_sampled_as_it_should_whatever_its_name() -> None:
+    named = {"many": {"model": "pocket", "candidates": 10}}
+    recipe = Recipe.model_validate({"input": {"list": "l.parquet"}, "captioners": named})
+    again = Recipe.model_validate(recipe.model_dump(mode="json"))
+    assert recipe.captioner_model("many").temperature == POCKET_TEMPERATURE
+    assert again.captioner_model("many").temperature == POCKET_TEMPERATURE
+    hot = {"hot": {"model": "pocket", "temperature": 1.0}}
+    recipe = Recipe.model_validate({"input": {"list": "l.parquet"}, "captioners": hot})
+    assert recipe.captioner_model("hot").temperature == 1.0
+
+
+def test_a_servers_model_is_no_folder_here(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    served = {"model": "x", "backend": "endpoint", "url": "http://127.0.0.1:1/v1"}
+    models = {"served": served, "own": {"model": "x"}}
+    content = {"input": {"list": "l.parquet"}, "captioners": models}
+    recipe = make_recipe(content, source=tmp_path / "recipe.yaml")
+    assert recipe.captioner_model("served").model == "x"
+    assert recipe.captioner_model("own").model == str(tmp_path / "x")
+
+
+def test_only_one_rule_chooses_captions() -> None:
+    several = [{"topk": {"keep": 1}}, {"capfilt": {}}]
+    assert "rules.0.topk and rules.1.capfilt both choose captions" in _refusal(rules=several)

@@ -17,7 +17,7 @@ from PIL import Image
 from transforms.capfilt.attempts import Attempts
 from transforms.capfilt.columns import CANDIDATES_SCHEMA, CLIP_TEXTS_SCHEMA, MATCHES_SCHEMA
 from transforms.capfilt.models import Captioner, Matcher, ModelError
-from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, question
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, model_folder, question
 from transforms.capfilt.seeds import seeds_of
 from transforms.score.ahead import ahead
 from transforms.score.clip import clip_scores
@@ -100,8 +100,8 @@ def _decoding(policy: CaptionerPolicy) -> dict[str, Any]:
 
 def _model_name(policy: CaptionerPolicy) -> str:
     """Of a folder its last part only: where it lies is another place on another machine."""
-    folder = Path(policy.model)
-    return folder.name if folder.is_dir() else policy.model
+    folder = model_folder(policy)
+    return policy.model if folder is None else folder.name
 
 
 class Asked(NamedTuple):

@@ -146,10 +146,17 @@ def model_identity(policy: CaptionerPolicy | ItmPolicy) -> dict[str, Json]:
     settings = policy.model_dump(exclude=_ELSEWHERE | batches, exclude_none=True)
     if isinstance(policy, CaptionerPolicy) and policy.backend in ("chat", "endpoint"):
         settings["prompt"] = question(policy)
-    folder = Path(policy.model)
-    if folder.is_dir():
+    if (folder := model_folder(policy)) is not None:
         settings["model"] = _files(folder, code=policy.trust_remote_code)
     return settings
+
+
+def model_folder(policy: ModelPolicy) -> Path | None:
+    """The folder that a model is read from; None for a hub's name, and for a server's, whatever
+    lies about here."""
+    served = isinstance(policy, CaptionerPolicy) and policy.backend == "endpoint"
+    folder = Path(policy.model)
+    return folder if folder.is_dir() and not served else None
 
 
 def question(policy: CaptionerPolicy) -> str:
@@ -159,8 +166,8 @@ def question(policy: CaptionerPolicy) -> str:
 
 def model_digest(policy: ModelPolicy) -> str | None:
     """One sha256 over the files of a model's folder; none for a hub's name or a server's."""
-    folder = Path(policy.model)
-    if not folder.is_dir():
+    folder = model_folder(policy)
+    if folder is None:
         return None
     return fingerprint(_files(folder, code=policy.trust_remote_code))
 
@@ -173,7 +180,7 @@ def _files(folder: Path, *, code: bool) -> dict[str, Json]:
 
 def weight_digests(policy: ModelPolicy) -> frozenset[str]:
     """sha256 of each file of weights in a model's folder; none for a hub's name."""
-    folder = Path(policy.model)
-    if not folder.is_dir():
+    folder = model_folder(policy)
+    if folder is None:
         return frozenset()
     return frozenset(file_sha256(path) for path in folder.glob("*") if path.suffix in WEIGHTS)

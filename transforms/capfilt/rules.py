@@ -201,7 +201,7 @@ class MatchRule(CaptionsRule):
             return "none of its texts has a probability"
         if best >= self.at_least:
             return "another row of the image bears its caption"
-        return f"itm-{self.itm} {best:.4f} at best, limit {self.at_least:g}"
+        return f"itm-{self.itm} {best:.4f} for the best text it bears, limit {self.at_least:g}"
 
 
 class CapFiltRule(MatchRule):

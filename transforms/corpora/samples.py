@@ -1,27 +1,21 @@
 """From surviving texts to samples: one image, its best text, and all its texts."""
 
-import io
 import itertools
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from schemas.texts import WEB
-from transforms.shards.pool import PoolImages, read_pool
+from transforms.shards.pool import PoolImages, readable
+from transforms.shards.texts import PoolRows, Row, best_first, pool_rows, text_of
 
 RECORDED = ("url", "sha256", "width", "height", "original_width", "original_height")
 SCORE_DECIMALS = 6  # of a cosine in float32 no more are meaningful
-
-Row = dict[str, Any]
-PoolRows = dict[tuple[int, int], Row]  # a pool row by (shard, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +37,7 @@ class Sample:
 
 def make_samples(texts: pa.Table, pool: Path) -> Iterator[Sample]:
     """Samples of a slice of texts (TEXTS_SCHEMA, sorted by image, its own first), in its order."""
-    found = _pool_rows(texts.filter(texts["given_by"].is_null()), pool)
+    found = pool_rows(texts.filter(texts["given_by"].is_null()), pool)
     images: PoolImages | None = None
     for _, group in itertools.groupby(texts.to_pylist(), key=itemgetter("image")):
         rows = list(group)
@@ -51,7 +45,7 @@ def make_samples(texts: pa.Table, pool: Path) -> Iterator[Sample]:
         if images is None or images.shard != first["shard"]:
             images = _reopen(images, pool, first["shard"])
         extension, data = images.read(found[first["shard"], first["place"]]["key"])
-        yield _sample(rows, found, *_readable(extension, data))
+        yield _sample(rows, found, *readable(extension, data))
     if images is not None:
         images.close()
 
@@ -68,22 +62,16 @@ def _sample(rows: list[Row], found: PoolRows, extension: str, data: bytes) -> Sa
 def _captions(rows: list[Row], found: PoolRows) -> list[dict[str, Any]]:
     """All texts of an image, best first. One that a duplicate gave is left out where the image has
     the same already."""
-    texts = [(row, _text_of(row, found)) for row in rows]
+    texts = [(row, text_of(row, found)) for row in rows]
     there = {text for row, text in texts if row["given_by"] is None}
     captions: list[dict[str, Any]] = []
-    for row, text in sorted(texts, key=lambda one: _best_first(one[0])):
+    for row, text in sorted(texts, key=lambda one: best_first(one[0])):
         if row["given_by"] is not None:
             if text in there:
                 continue
             there.add(text)
         captions.append({"text": text, "source": row["source"], "uid": row["uid"], **_scores(row)})
     return captions
-
-
-def _text_of(row: Row, found: PoolRows) -> str:
-    """A candidate's or a given caption, or the row's own, which is in the pool."""
-    own = row["given_by"] is None and row["text"] == WEB
-    return (found[row["shard"], row["place"]]["caption"] if own else row["caption"]).strip()
 
 
 def _scores(row: Row) -> dict[str, float | int]:
@@ -94,38 +82,7 @@ def _scores(row: Row) -> dict[str, float | int]:
     return number | rounded | ({} if row["rank"] is None else {"rank": row["rank"]})
 
 
-def _best_first(row: Row) -> tuple[float, float, float, bool, bool, int, int]:
-    """By rank, then by ITM, then by CLIP score, where there are; web captions first, and an image's
-    own; then by input row."""
-    rank = math.inf if row["rank"] is None else row["rank"]
-    is_given, is_web = row["given_by"] is not None, row["text"] == WEB
-    itm, clip_score = (
-        math.inf if row[name] is None else -row[name] for name in ("itm", "clip_score")
-    )
-    return rank, itm, clip_score, not is_web, is_given, row["row"], row["text"]
-
-
-def _pool_rows(texts: pa.Table, pool: Path) -> PoolRows:
-    """The pool's rows that the texts point to, by (shard, place)."""
-    found: PoolRows = {}
-    shards, places = texts["shard"].to_numpy(), texts["place"].to_numpy()
-    for shard in np.unique(shards).tolist():
-        here = places[shards == shard].tolist()
-        rows = read_pool(pool, shard).take(here).to_pylist()
-        found |= {(shard, place): row for place, row in zip(here, rows, strict=True)}
-    return found
-
-
 def _reopen(images: PoolImages | None, pool: Path, shard: int) -> PoolImages:
     if images is not None:
         images.close()
     return PoolImages(pool, shard)
-
-
-def _readable(extension: str, data: bytes) -> tuple[str, bytes]:
-    """Bytes as they are, by reference; only webp, which many loaders cannot read, becomes JPEG."""
-    if extension != "webp":
-        return ("jpg" if extension == "jpeg" else extension), data
-    out = io.BytesIO()
-    Image.open(io.BytesIO(data)).convert("RGB").save(out, "JPEG", quality=95)
-    return "jpg", out.getvalue()

@@ -11,10 +11,11 @@ import pyarrow as pa
 from apache_beam.pvalue import AsIter
 
 from schemas.layout import TEXTS_FILE, Layout, decision_manifest, shard_name
-from transforms.corpora.finish import finish_corpus
+from transforms.corpora.card import card
 from transforms.corpora.policy import CorpusPolicy
 from transforms.corpora.samples import make_samples
 from transforms.shards.commit import Draft, committed
+from transforms.shards.corpus import finish_corpus
 from transforms.shards.tables import read_committed
 from transforms.shards.tar import sample_writer
 from transforms.shards.work import at_work
@@ -75,7 +76,7 @@ def finish(_: None, run: Path, name: str, corpus: Path, shards: Iterable[int]) -
     """Commit the corpus as a whole: its manifest names every shard. Returns its folder."""
     with at_work(run, "build", name):
         manifests = [corpus_shard_manifest(run, corpus, shard) for shard in sorted(shards)]
-        finish_corpus(name, corpus, manifests)
+        finish_corpus(name, corpus, manifests, holds="pairs", card=card)
     return str(corpus)
 
 

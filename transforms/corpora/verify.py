@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from schemas.errors import BadInputError
 from schemas.fingerprint import file_sha256
-from transforms.corpora.finish import MANIFEST, SIZES
+from transforms.shards.corpus import MANIFEST, SIZES
 
 Faults = Iterator[str]
 IMAGES = ("jpg", "png")

@@ -13,7 +13,7 @@ from pydantic import Field, StrictInt
 
 from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Mask, Rule, Verdict, listed
-from transforms.decide.uids import draws_of
+from transforms.shards.uids import draws_of
 
 _HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?(?P<host>\[[^\]]*\]|[^/?#:]*)"
 

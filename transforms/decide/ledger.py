@@ -20,10 +20,10 @@ from schemas.texts import WEB, WEB_SOURCE
 from transforms.decide.screen import Step
 from transforms.decide.screened import Screened
 from transforms.decide.selection import as_selection
-from transforms.decide.uids import halves
 from transforms.shards.commit import Draft
 from transforms.shards.ordered import among
 from transforms.shards.tables import read_committed
+from transforms.shards.uids import halves
 
 COUNTED = ["stage", "reason"]  # null where kept; the funnel is counted from these
 TEXTS_SCHEMA = pa.schema(

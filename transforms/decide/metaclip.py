@@ -14,8 +14,8 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from schemas.outcome import Reason, Stage
 from transforms.decide.pairs import Ints, least_of, pair_draws, pairs_of
 from transforms.decide.rule import F64, Rule, Verdict
-from transforms.decide.uids import U64, draws
 from transforms.shards.languages import column_of, likeliest
+from transforms.shards.uids import U64, draws
 
 _ENTRY_BITS = 32
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pandas.util import hash_array
 
 from transforms.decide.rule import F64
-from transforms.decide.uids import U64, draws_of, mixed
+from transforms.shards.uids import U64, draws_of, mixed
 
 Ints = npt.NDArray[np.int64]
 

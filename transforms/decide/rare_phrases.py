@@ -8,7 +8,7 @@ from pydantic import Field, StrictInt
 from schemas.outcome import Reason, Stage
 from transforms.decide.pairs import Ints, least_of, pair_draws, pairs_of
 from transforms.decide.rule import Rule, Verdict, listed
-from transforms.decide.uids import draws
+from transforms.shards.uids import draws
 
 
 class RarePhrasesRule(Rule):

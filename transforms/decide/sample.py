@@ -9,8 +9,8 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Rule, Verdict
-from transforms.decide.uids import U64, draws, draws_of
 from transforms.shards.languages import column_of, likeliest
+from transforms.shards.uids import U64, draws, draws_of
 
 
 class SampleRule(Rule):

@@ -18,7 +18,7 @@ from schemas.errors import BadInputError, RunFailedError
 from schemas.fingerprint import Json, file_sha256
 from schemas.outcome import Reason, Stage
 from transforms.decide.rule import Mask, Rule, Verdict
-from transforms.decide.uids import U64, halves
+from transforms.shards.uids import U64, halves
 
 UID_DTYPE = np.dtype("u8,u8")  # DataComp's subset file
 SELECTION_ENDINGS = (".npy", ".csv", ".txt", ".parquet")

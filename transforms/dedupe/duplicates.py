@@ -9,8 +9,8 @@ from pydantic import Field, StrictBool
 
 from schemas.outcome import Reason, Stage
 from transforms.decide.rule import F64, I64, Rule, Verdict, listed
-from transforms.decide.uids import halves
 from transforms.shards.ordered import find_in
+from transforms.shards.uids import halves
 
 Keep = Literal["clip_score", "resolution", "first"]
 SIDES = ("original_width", "original_height")

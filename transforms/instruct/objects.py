@@ -107,7 +107,7 @@ _IRREGULAR = {
     "scissors": "scissor",
     "cattle": "cattle",
 }
-_NUMBER_WORDS = (
+NUMBER_WORDS = (
     "zero",
     "one",
     "two",
@@ -122,7 +122,7 @@ _NUMBER_WORDS = (
     "eleven",
     "twelve",
 )
-_NUMBERS = {word: value for value, word in enumerate(_NUMBER_WORDS)}
+_NUMBERS = {word: value for value, word in enumerate(NUMBER_WORDS)}
 # After these a thing is named that is not there.
 _DENYING = frozenset(
     {

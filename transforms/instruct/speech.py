@@ -5,6 +5,7 @@ from functools import cache
 
 from schemas.dialogue import Language
 from transforms.measure.detectors import FastText, model_path
+from transforms.measure.stop_words import STOP_WORDS
 
 _QUOTED = re.compile(r"\"[^\"]{1,80}\"|“[^”]{1,80}”|「[^」]{1,80}」|‘[^’]{1,80}’")
 _REFUSAL = re.compile(
@@ -46,7 +47,8 @@ _NUMBERS = re.compile(r"(?<![\d.])[01]?\.\d{1,4}\s*[,，\s]\s*[01]?\.\d{1,4}(?!\
 _LETTERS = re.compile(r"[^\W\d_]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LEAST_WORDS = 4  # shorter texts have no language that could be told
-_SURE, _HARDLY = 0.5, 0.15  # probabilities: of another language, and of the right one
+_SURE, _HARDLY = 0.5, 0.15  # probabilities: of another language, and of English
+_ENGLISH = 0.3  # share of English function words that no other language has
 
 
 def refusal(text: str) -> str | None:
@@ -74,14 +76,21 @@ def language_fault(text: str, wanted: Language) -> str | None:
         return "Chinese"
     if len(text.split()) < _LEAST_WORDS:
         return None
-    ((code, likely), *_), right = _guesses(text)
-    return code if code != wanted and likely >= _SURE and right <= _HARDLY else None
+    return None if _has_english_words(text) else _foreign(text)
 
 
-def _guesses(text: str) -> tuple[list[tuple[str, float]], float]:
-    """What fastText says, and how probable English is."""
+def _has_english_words(text: str) -> bool:
+    """Enough function words: fastText takes `girls climb up a snowy hill` for Polish."""
+    words = text.casefold().split()
+    return sum(word.strip(".,!?") in STOP_WORDS for word in words) >= _ENGLISH * len(words)
+
+
+def _foreign(text: str) -> str | None:
+    """The code of another language than English that fastText is sure of."""
     found = _detector().detect([text.casefold()])[0] or [("en", 1.0)]
-    return found, dict(found).get("en", 0.0)
+    code, likely = found[0]
+    is_foreign = likely >= _SURE and dict(found).get("en", 0.0) <= _HARDLY
+    return code if is_foreign else None
 
 
 @cache

@@ -97,6 +97,15 @@ class PoolImages:
         return CorruptPoolError(f"Pool shard {self.path} cannot be read ({why}): {cure}.")
 
 
+def readable(extension: str, data: bytes) -> tuple[str, bytes]:
+    """Bytes as they are, by reference; only webp, which many loaders cannot read, becomes JPEG."""
+    if extension != "webp":
+        return ("jpg" if extension == "jpeg" else extension), data
+    out = io.BytesIO()
+    Image.open(io.BytesIO(data)).convert("RGB").save(out, "JPEG", quality=95)
+    return "jpg", out.getvalue()
+
+
 def _sha256(manifest: Manifest, tar: str) -> str:
     ours = manifest["files"].get(tar)
     return manifest["tar_sha256"] if ours is None else ours["sha256"]

@@ -12,7 +12,7 @@ from pipelines.demo.pictures import Picture, open_picture, original_bytes, photo
 from pipelines.demo.scenes import Scene, captions, draw, sample_scene
 from pipelines.pocket.metrics import auc, derangement
 from pipelines.pocket.photos import is_dev, read_photos
-from pipelines.recipe import SHIPPED_CAPTIONER
+from pipelines.recipe import POCKET_TEMPERATURE
 from transforms.capfilt.blip import load_blip_captioner, load_blip_matcher
 from transforms.capfilt.models import Captioner, Matcher
 from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
@@ -71,7 +71,7 @@ def by_temperature(
 
 
 def _captioner(
-    folder: Path, decoding: str, seed: int, temperature: float = SHIPPED_CAPTIONER.temperature
+    folder: Path, decoding: str, seed: int, temperature: float = POCKET_TEMPERATURE
 ) -> Captioner:
     settings = {"model": str(folder), "decoding": decoding, "seed": seed, "threads": _THREADS}
     settings["temperature"] = temperature

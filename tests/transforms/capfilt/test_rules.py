@@ -67,7 +67,7 @@ def test_a_dropped_row_tells_its_best_text() -> None:
     assert end is not None
     assert (end.reason, end.limit) == ("low_itm", 0.5)
     assert end.value == pytest.approx(0.3)
-    assert end.detail == "itm-pocket 0.3000 at best, limit 0.5"
+    assert end.detail == "itm-pocket 0.3000 for the best text it bears, limit 0.5"
 
 
 def test_candidates_belong_to_the_first_row_of_an_image() -> None:

@@ -16,7 +16,7 @@ from transforms.decide.ledger import count_funnel
 from transforms.decide.screen import Step
 from transforms.decide.selection import UID_DTYPE, as_selection
 from transforms.decide.stage import commit_decision, commit_ledger
-from transforms.decide.uids import halves
+from transforms.shards.uids import halves
 
 UIDS = st.lists(st.integers(0, 2**128 - 1).map("{:032x}".format), unique=True)
 ENDING = st.none() | st.tuples(st.sampled_from([*Stage]), st.sampled_from("abc"))

@@ -17,7 +17,7 @@ from judging import ends, kept, uid
 from schemas.errors import BadInputError, RunFailedError
 from transforms.decide.logic import AllOf
 from transforms.decide.selection import SelectionRule, as_selection, is_selected, read_selection
-from transforms.decide.uids import halves
+from transforms.shards.uids import halves
 
 UIDS = [uid(number) for number in range(6)]
 CHOSEN = [UIDS[4], UIDS[0], UIDS[1]]

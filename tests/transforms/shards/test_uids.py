@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import uid
 
-from transforms.decide.uids import draws, draws_of, halves
+from transforms.shards.uids import draws, draws_of, halves
 
 UIDS = st.lists(st.integers(0, 2**128 - 1).map("{:032x}".format), min_size=1, max_size=20)
 

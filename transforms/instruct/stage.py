@@ -1,0 +1,224 @@
+"""Wire dialogues into the graph: survey, plan, make, judge, build; each commits what it leaves."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.pvalue import AsIter, AsSingleton
+
+from schemas.layout import Layout, dialogues_manifest, plan_manifest, shard_name
+from transforms.instruct import build
+from transforms.instruct.ledger import count_ledgers, judge_made
+from transforms.instruct.making import Maker, load_maker, make_missing, read_planned
+from transforms.instruct.plan import SURVEY_SCHEMA, plan_dialogues
+from transforms.instruct.policy import InstructPolicy
+from transforms.instruct.subjects import Subject, Unit, cut_by_shard, subjects_of
+from transforms.shards.commit import Draft, committed
+from transforms.shards.corpus import finish_corpus
+from transforms.shards.measures import free_part, measure_parts, read_measure
+from transforms.shards.tables import read_committed
+from transforms.shards.work import at_work
+
+COUNTS_FILE = "counts.json"
+Row = dict[str, Any]
+Slice = tuple[int, pa.RecordBatch]  # number of a corpus shard, and what it holds
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one recipe's dialogues of one name lie."""
+
+    run: Path
+    name: str
+    measure: Path  # what was made, for ever
+    folder: Path  # the plan and the ledgers
+    corpus: Path
+
+    @property
+    def stage(self) -> str:
+        """As journals call it."""
+        return f"dialogues {self.name}"
+
+
+@dataclass(eq=False)
+class Instruct(beam.PTransform):
+    """Dialogues about the images of a decision; gives one element, the corpus's folder."""
+
+    place: Place
+    policy: InstructPolicy
+
+    def expand(self, input_or_inputs):
+        where = (self.place, self.policy)
+        start = input_or_inputs.pipeline | beam.Create([None])
+        units = input_or_inputs | "cut" >> beam.FlatMap(cut_by_shard) | beam.Reshuffle()
+        surveys = units | "survey" >> beam.FlatMap(survey, *where)
+        planned = start | "plan" >> beam.Map(commit_plan, *where, AsIter(surveys))
+        ledgers = units | "make" >> beam.Map(make_and_judge, *where, AsSingleton(planned))
+        counted = start | "count" >> beam.Map(commit_counts, self.place, AsIter(ledgers))
+        shards = (
+            counted
+            | "slice" >> beam.FlatMap(cut_kept, self.place, self.policy.samples_per_shard)
+            | "spread" >> beam.Reshuffle()
+            | "write" >> beam.Map(write_shard, self.place)
+        )
+        return start | "finish" >> beam.Map(finish, *where, AsIter(shards))
+
+
+def survey(unit: Unit, place: Place, policy: InstructPolicy) -> Iterator[pa.RecordBatch]:
+    """SURVEY_SCHEMA of a pool shard's images; nothing where the plan is committed."""
+    if committed(plan_manifest(place.folder)) is not None:
+        return
+    shard, _ = unit
+    with at_work(place.run, place.stage, shard_name(shard)):
+        maker = load_maker(policy)
+        rows = [
+            {"uid": subject.uid, "shard": shard, "possible": maker.possible(subject)}
+            for subject in _subjects(unit, place, maker)
+        ]
+    yield pa.RecordBatch.from_pylist(rows, schema=SURVEY_SCHEMA)
+
+
+def commit_plan(
+    _: None, place: Place, policy: InstructPolicy, surveys: Iterable[pa.RecordBatch]
+) -> bool:
+    """Commit which dialogues are to be made, a file for each pool shard."""
+    manifest = plan_manifest(place.folder)
+    if committed(manifest) is None:
+        with at_work(place.run, place.stage, "plan") as work, Draft(manifest) as draft:
+            plan = plan_dialogues(pa.Table.from_batches(surveys, schema=SURVEY_SCHEMA), policy)
+            shards = plan["shard"].unique().to_pylist()
+            for shard in shards:
+                of_shard = plan.filter(pa.compute.equal(plan["shard"], shard))  # pyright: ignore
+                pq.write_table(of_shard, draft.path(_plan_file(shard)))
+            draft.facts |= {"dialogues": plan.num_rows, "shards": sorted(shards)}
+            draft.facts["seconds"] = work.seconds
+    return True
+
+
+def make_and_judge(unit: Unit, place: Place, policy: InstructPolicy, _planned: bool) -> int:
+    """Make what is planned of a pool shard and was not made yet, and commit its ledger."""
+    shard, _ = unit
+    manifest = dialogues_manifest(place.folder, shard)
+    if committed(manifest) is None:
+        with at_work(place.run, place.stage, shard_name(shard)) as work:
+            maker = load_maker(policy)
+            subjects = {one.uid: one for one in _subjects(unit, place, maker)}
+            planned = _planned_of(place, shard)
+            _commit_made(place, shard, planned, subjects, maker)
+            rows = read_planned(planned, subjects, place.measure, shard)
+            ledger, kept = judge_made(rows, subjects, maker)
+            table = build.kept_table(build.Kept(shard, subjects[one.uid].key, one) for one in kept)
+            with Draft(manifest) as draft:
+                pq.write_table(ledger, draft.path(f"{shard_name(shard)}.parquet"))
+                pq.write_table(table, draft.path(f"{shard_name(shard)}.kept"))
+                draft.facts |= {"dialogues": ledger.num_rows, "kept": table.num_rows}
+                draft.facts["seconds"] = work.seconds
+    return shard
+
+
+def commit_counts(_: None, place: Place, shards: Iterable[int]) -> list[int]:
+    """Commit what the ledgers of all shards add up to. Returns the shards, sorted."""
+    ordered = sorted(shards)
+    manifest = place.folder / "dialogues.json"
+    if committed(manifest) is None:
+        with at_work(place.run, place.stage, "counts"), Draft(manifest) as draft:
+            counts = count_ledgers(read_ledger(place.folder, shard) for shard in ordered)
+            draft.path(COUNTS_FILE).write_text(json.dumps(counts, indent=1) + "\n")
+            draft.facts["dialogues"] = counts["made"]
+    return ordered
+
+
+def read_ledger(folder: Path, shard: int) -> pa.Table:
+    """DIALOGUE_LEDGER_SCHEMA of one pool shard. Raises: RunFailedError: it is not committed."""
+    return read_committed(dialogues_manifest(folder, shard), f"{shard_name(shard)}.parquet")
+
+
+def cut_kept(shards: list[int], place: Place, samples_per_shard: int) -> Iterator[Slice]:
+    """Slices of what is kept, with `samples_per_shard` dialogues each, in input order."""
+    waiting: list[pa.RecordBatch] = []
+    number = 0
+    for shard in shards:
+        manifest = dialogues_manifest(place.folder, shard)
+        waiting += read_committed(manifest, f"{shard_name(shard)}.kept").to_batches()
+        while sum(batch.num_rows for batch in waiting) >= samples_per_shard:
+            table = pa.Table.from_batches(waiting)
+            yield number, _as_batch(table.slice(0, samples_per_shard))
+            waiting = table.slice(samples_per_shard).to_batches()
+            number += 1
+    if sum(batch.num_rows for batch in waiting):
+        yield number, _as_batch(pa.Table.from_batches(waiting))
+
+
+def write_shard(piece: Slice, place: Place) -> int:
+    """Commit one corpus shard. Returns its number."""
+    shard, kept = piece
+    manifest = _shard_manifest(place, shard)
+    if committed(manifest, place.corpus) is None:
+        with (
+            at_work(place.run, place.stage, f"shard {shard_name(shard)}") as work,
+            Draft(manifest, place.corpus) as draft,
+        ):
+            tar = draft.path(f"{shard_name(shard)}.tar")
+            samples, turns = build.write_samples(
+                pa.Table.from_batches([kept]), Layout(place.run).pool, tar
+            )
+            draft.facts |= {"samples": samples, "texts": turns, "seconds": work.seconds}
+    return shard
+
+
+def finish(_: None, place: Place, policy: InstructPolicy, shards: Iterable[int]) -> str:
+    """Commit the corpus as a whole, with the files of all formats. Returns its folder."""
+    with at_work(place.run, place.stage, "finish"):
+        numbers = sorted(shards)
+        tars = [f"{shard_name(shard)}.tar" for shard in numbers]
+        finish_corpus(
+            place.name,
+            place.corpus,
+            [_shard_manifest(place, shard) for shard in numbers],
+            holds=build.HOLDS,
+            card=build.card,
+            more=lambda draft: build.write_formats(place.corpus, tars, policy.formats, draft),
+        )
+    return str(place.corpus)
+
+
+def _subjects(unit: Unit, place: Place, maker: Maker) -> list[Subject]:
+    return subjects_of(unit, Layout(place.run).pool, maker.annotations)
+
+
+def _planned_of(place: Place, shard: int) -> list[Row]:
+    manifest = plan_manifest(place.folder)
+    facts = committed(manifest)
+    if facts is None or shard not in facts["shards"]:
+        return []
+    return read_committed(manifest, _plan_file(shard)).to_pylist()
+
+
+def _commit_made(
+    place: Place, shard: int, planned: list[Row], subjects: dict[str, Subject], maker: Maker
+) -> None:
+    """Commit one more part of what was made, if something is missing."""
+    manifest = free_part(place.measure, shard)
+    is_first = not measure_parts(place.measure, shard)
+    found = make_missing(planned, subjects, read_measure(place.measure, shard), maker)
+    if found.num_rows or is_first:
+        with Draft(manifest) as draft:
+            pq.write_table(found, draft.path(f"{manifest.stem}.parquet"))
+            draft.facts["rows"] = found.num_rows
+
+
+def _plan_file(shard: int) -> str:
+    return f"{shard_name(shard)}.plan"
+
+
+def _shard_manifest(place: Place, shard: int) -> Path:
+    return Layout(place.run).corpus_commits(place.corpus) / f"{shard_name(shard)}.json"
+
+
+def _as_batch(table: pa.Table) -> pa.RecordBatch:
+    return table.combine_chunks().to_batches()[0]
