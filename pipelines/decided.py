@@ -54,6 +54,7 @@ def _job_of(job: Job, decision: Path) -> Job:
             now = job.recipe.model_dump(mode="json", exclude_none=True)
             content = kept["recipe"] | {"input": now["input"], "fetch": now["fetch"]}
             known = {name: kept[name] for name in ("measures", "rules", "decision")}
+            known["instruct"] = kept.get("instruct", {})
             recipe = Recipe.model_validate(content)
             return dataclasses.replace(job, recipe=recipe, known=known)
     raise BadInputError(f"No recipe in {job.layout.run}/recipes made the decision {decision.name}.")

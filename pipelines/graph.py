@@ -24,6 +24,7 @@ from transforms.capfilt.rules import MatchRule
 from transforms.corpora.stage import Build
 from transforms.decide.stage import Decide, Settle
 from transforms.fetch.stage import Fetch
+from transforms.instruct.stage import Instruct
 from transforms.measure import measurers
 from transforms.measure.language import LanguagePolicy
 from transforms.measure.policy import (
@@ -61,6 +62,8 @@ def mill(pipeline: beam.Pipeline, job_file: str) -> None:
     decision = _screen(shards, job) | "decide" >> Decide(job.run, job.decision, job.steps)
     for name, policy in job.recipe.corpora.items():
         _ = decision | f"build {name}" >> Build(job.run, name, job.corpus(name), policy)
+    for name, policy in job.recipe.instruct.items():
+        _ = decision | f"instruct {name}" >> Instruct(job.dialogues(name), policy)
 
 
 def _screen(shards: Shards, job: Job) -> Shards:

@@ -17,14 +17,21 @@ from schemas.layout import (
     Layout,
     decision_manifest,
     outcome_manifest,
+    plan_manifest,
 )
 from transforms.decide.ledger import read_funnel
 from transforms.decide.rule import Rule
 from transforms.decide.screen import Step
+from transforms.instruct.annotations import read_annotations
+from transforms.instruct.place import Place
+from transforms.instruct.policy import making_identity, planning_identity
 from transforms.shards.commit import committed
+from transforms.shards.corpus import MANIFEST
+
+INSTRUCT = "instruct"  # the stage of dialogues, in reports and progress
 
 # Part of every fingerprint of a stage: raise it where the stage's numbers or bytes change.
-STAGE_VERSIONS = {"measure": 1, "outcome": 3, "decision": 4, "corpus": 4}
+STAGE_VERSIONS = {"measure": 1, "outcome": 3, "decision": 4, "corpus": 4, "dialogues": 1}
 
 
 class UnitManifests(NamedTuple):
@@ -112,6 +119,30 @@ class Job:
             name, self._fingerprint("corpus", [self.decision.name, name, policy])
         )
 
+    def dialogues(self, name: str) -> Place:
+        """Where the dialogues of one name lie: what was made, its ledgers, and the corpus."""
+        making, policy = self._makings[name], self.recipe.instruct[name]
+        planned = [self.decision.name, name, making, planning_identity(policy)]
+        ledgers = self._fingerprint("dialogues", planned)
+        built: Json = [ledgers, policy.samples_per_shard, list(policy.formats)]
+        made = self._fingerprint("measure", ["dialogues", making])
+        return Place(
+            run=self.run,
+            name=name,
+            measure=self.layout.measure(f"dialogues-{name}", made),
+            folder=self.layout.dialogues(name, ledgers),
+            corpus=self.layout.corpus(name, self._fingerprint("corpus", built)),
+        )
+
+    @cached_property
+    def _makings(self) -> dict[str, Json]:
+        """What each of the recipe's dialogues is made from, as it was when the job was made."""
+        known = self.known.get("instruct", {})
+        return {
+            name: known.get(name) or making_identity(policy)
+            for name, policy in self.recipe.instruct.items()
+        }
+
     def measure(self, name: str) -> Path:
         """Folder of a measure: its name, its settings and its model's digest, not the rules."""
         if name not in self._measures:
@@ -150,6 +181,7 @@ class Job:
         return {
             "measures": {name: self._measure_identity(name) for name in self.measure_names()},
             "rules": self._rule_identities,
+            "instruct": self._makings,
         }
 
     def measure_names(self) -> list[str]:
@@ -169,6 +201,8 @@ class Job:
         check_filters(self.recipe)
         for name in self.measure_names():
             check_measure(self.recipe.policy(name))
+        for policy in self.recipe.instruct.values():
+            read_annotations(policy.annotations)
 
     def save(self) -> str:
         """The job as JSON, for `load`."""
@@ -222,7 +256,18 @@ class Job:
             corpus = self.corpus(name)
             commits, planned = self.layout.corpus_commits(corpus), self._corpus_shards(name)
             yield UnitManifests("build", commits, "*.json", planned)
-            yield UnitManifests("build", corpus, "manifest.json", 1)
+            yield UnitManifests("build", corpus, MANIFEST, 1)
+        for name in self.recipe.instruct:
+            yield from self._dialogue_manifests(self.dialogues(name))
+
+    def _dialogue_manifests(self, place: Place) -> Iterator[UnitManifests]:
+        commits = self.layout.corpus_commits(place.corpus)
+        plan = committed(plan_manifest(place.folder))
+        planned = None if plan is None else plan["units"]
+        yield UnitManifests(INSTRUCT, place.folder, plan_manifest(place.folder).name, 1)
+        yield UnitManifests(INSTRUCT, place.folder / LEDGER, "*.json", planned)
+        yield UnitManifests(INSTRUCT, commits, "*.json", None)
+        yield UnitManifests(INSTRUCT, place.corpus, MANIFEST, 1)
 
     def _maker(self, measure: str) -> Step:
         """The step that a measure's work is put down to: the first that looks at all rows; if none

@@ -26,6 +26,7 @@ from transforms.decide.limit import ThresholdRule
 from transforms.decide.rule import Rule
 from transforms.dedupe.duplicates import DuplicateRule
 from transforms.fetch.policy import FetchPolicy
+from transforms.instruct.policy import InstructPolicy
 from transforms.measure.language import LanguagePolicy, known_codes
 from transforms.measure.policy import HeadPolicy, ImageHashPolicy, ImagePolicy, PdqPolicy
 from transforms.read.policy import InputPolicy
@@ -72,6 +73,9 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
     )
     rules: tuple[RuleStep, ...] = Field((), description="In this order; the first drop counts.")
     corpora: dict[str, CorpusPolicy] = Field(default={}, description="What to build, by name.")
+    instruct: dict[str, InstructPolicy] = Field(
+        default={}, description="Dialogues about what is kept, each a corpus of its own name."
+    )
 
     @field_validator("captioners")
     @classmethod
@@ -99,7 +103,9 @@ class Recipe(BaseModel, extra="forbid", frozen=True):
     @model_validator(mode="after")
     def _names_folders(self) -> Self:
         models = (*self.clip, *self.captioners, *self.itm)
-        for name in (*models, *self.corpora, *self.measures):
+        if both := [name for name in self.instruct if name in self.corpora]:
+            raise ValueError(f"instruct.{both[0]}: there is a corpus of this name")
+        for name in (*models, *self.corpora, *self.instruct, *self.measures):
             if not FOLDER_NAME.fullmatch(name):
                 raise ValueError(
                     f"{reprlib.repr(name)} names a folder: 1 to 64 of a-z, A-Z, 0-9, - and _ wanted"

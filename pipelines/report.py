@@ -1,5 +1,6 @@
 """Tell how a run ended: counts from the ledgers, seconds from the committed units."""
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -9,8 +10,9 @@ from pipelines.job import Job
 from schemas.errors import RunFailedError
 from schemas.layout import decision_manifest
 from schemas.outcome import Stage
-from schemas.report import RunReport
+from schemas.report import Dialogues, RunReport
 from transforms.decide.ledger import read_funnel
+from transforms.instruct.ledger import read_counts
 from transforms.shards.commit import committed, read_manifest
 from transforms.shards.corpus import MANIFEST
 
@@ -19,8 +21,10 @@ def make_report(job: Job) -> RunReport:
     """The report of a finished run.
 
     Raises: RunFailedError: the decision or a corpus is not committed, or counts do not add up."""
-    for name in job.recipe.corpora:
-        _check_corpus(job, name)
+    corpora = {name: job.corpus(name) for name in job.recipe.corpora}
+    corpora |= {name: job.dialogues(name).corpus for name in job.recipe.instruct}
+    for name, folder in corpora.items():
+        _check_corpus(job, name, folder)
     if committed(decision_manifest(job.decision)) is None:
         raise RunFailedError(f"The run in {job.run} has no decision yet: run it again.")
     funnel = read_funnel(job.decision)
@@ -33,7 +37,8 @@ def make_report(job: Job) -> RunReport:
         images=funnel["images"],
         captions=funnel["captions"],
         dropped=funnel["dropped"],
-        corpora={name: str(job.corpus(name)) for name in job.recipe.corpora},
+        corpora={name: str(folder) for name, folder in corpora.items()},
+        dialogues={name: _dialogues(job, name) for name in job.recipe.instruct},
         seconds=seconds,
         stage_images=images,
     )
@@ -42,6 +47,8 @@ def make_report(job: Job) -> RunReport:
 def print_report(report: RunReport, console: Console) -> None:
     """The funnel as people read it."""
     console.print(_funnel_table(report))
+    for name, found in report.dialogues.items():
+        console.print(_dialogues_table(name, found))
     if report.planted is not None and report.good is not None:
         console.print(_planted_table(report))
     if not report.kept:
@@ -70,6 +77,18 @@ def _funnel_table(report: RunReport) -> Table:
     if report.captions["synthetic"]:
         for source, count in report.captions.items():
             table.add_row("", f"{source} captions", f"{count:,}", "", "")
+    return table
+
+
+def _dialogues_table(name: str, found: Dialogues) -> Table:
+    table = Table(title=f"Dialogues: {name}", title_justify="left")
+    table.add_column("")
+    table.add_column("dialogues", justify="right")
+    table.add_row("made", f"{found.made:,}")
+    for reason, count in found.dropped.items():
+        table.add_row(reason, f"-{count:,}")
+    for kind, count in found.kept.items():
+        table.add_row(f"{kind}, kept", f"{count:,}", style="bold")
     return table
 
 
@@ -103,9 +122,12 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}" if whole else "-"
 
 
-def _check_corpus(job: Job, name: str) -> None:
+def _dialogues(job: Job, name: str) -> Dialogues:
+    return Dialogues.model_validate(read_counts(job.dialogues(name).folder))
+
+
+def _check_corpus(job: Job, name: str, corpus: Path) -> None:
     """Every shard is there in its full size; `pairmill verify` reads them whole."""
-    corpus = job.corpus(name)
     manifest = committed(corpus / MANIFEST)
     if manifest is None:
         raise RunFailedError(f"The corpus {name} of {job.run} is not finished: run it again.")

@@ -4,6 +4,7 @@ A dialogue has an id and a ledger line of its own; what becomes of it never chan
 the row whose image it is about.
 """
 
+import json
 from enum import StrEnum
 from typing import Literal
 
@@ -89,6 +90,21 @@ class Dialogue(BaseModel, frozen=True, extra="forbid"):
     def id(self) -> str:
         """uid-kind-n: its name in ledgers, and its key in shards."""
         return dialogue_id(self.uid, self.kind, self.number)
+
+    def as_record(self) -> bytes:
+        """KEY.json: the fields, and the id before them."""
+        record = {"id": self.id, **self.model_dump(mode="json")}
+        return json.dumps(record, ensure_ascii=False).encode()
+
+
+def read_record(data: bytes) -> Dialogue:
+    """What KEY.json holds. Raises: ValueError: it is no dialogue, or the id is not its own."""
+    record = json.loads(data)
+    key = record.pop("id", None) if isinstance(record, dict) else None
+    dialogue = Dialogue.model_validate(record)
+    if key != dialogue.id:
+        raise ValueError(f"its id is {key!r}, not {dialogue.id}")
+    return dialogue
 
 
 def dialogue_id(uid: str, kind: str, number: int) -> str:

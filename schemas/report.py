@@ -17,6 +17,14 @@ class Good(BaseModel):
     lost: int
 
 
+class Dialogues(BaseModel):
+    """What became of the dialogues of one name; counts are read from their ledgers."""
+
+    made: int
+    kept: dict[str, int] = Field(description="{kind: dialogues}.")
+    dropped: dict[str, int] = Field(description="{reason: dialogues}.")
+
+
 class RunReport(BaseModel, extra="forbid"):
     """The outcome of `pairmill run` and `pairmill demo`; counts are read from the ledgers."""
 
@@ -30,7 +38,8 @@ class RunReport(BaseModel, extra="forbid"):
     dropped: dict[str, dict[str, int]] = Field(
         description="{stage: {reason: rows}}, stages in the order in which rows meet them."
     )
-    corpora: dict[str, str] = Field(description="{name: folder}.")
+    corpora: dict[str, str] = Field(description="{name: folder}, those of dialogues too.")
+    dialogues: dict[str, Dialogues] = Field(default={}, description="Of each name.")
     seconds: dict[str, float] = Field(
         description="{stage: seconds that workers spent in it}, summed from committed units."
     )

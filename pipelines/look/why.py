@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from pipelines.job import Job
 from pipelines.look.console import printable
+from pipelines.look.dialogues import dialogues_of
 from pipelines.look.texts import texts_of
 from schemas.errors import BadInputError
 from schemas.layout import (
@@ -31,7 +32,7 @@ from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
 
 Explanation = dict[str, Any]
-_TOLD = ("url", "caption", "own_caption", "captions", "image", "measures", "corpora")
+_TOLD = ("url", "caption", "own_caption", "captions", "image", "measures", "corpora", "dialogues")
 
 
 def explain(run: Path, what: str) -> list[Explanation]:
@@ -94,6 +95,7 @@ def _explain(job: Job, layout: Layout, shard: int, row: dict[str, Any]) -> Expla
     line["captions"] = chosen.get(row["row"], [])
     line["own_caption"] = _own_caption(job, line)
     line["corpora"] = _corpora(job, row) if kept else {}
+    line["dialogues"] = dialogues_of(job, shard, row["uid"])
     return line
 
 

@@ -3,13 +3,15 @@
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
+from schemas.dialogue import IMAGE_TOKEN, read_record
 from schemas.errors import BadInputError
 from schemas.fingerprint import file_sha256
 from transforms.shards.corpus import MANIFEST, SIZES
@@ -33,10 +35,20 @@ class _Shard(_File):
 class _Manifest(BaseModel):
     """What is read of manifest.json."""
 
+    holds: Literal["pairs", "dialogues"] = "pairs"
     samples: int
     texts: int
     files: dict[PlainName, _File]
     shards: dict[PlainName, _Shard]
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """What a corpus's samples are."""
+
+    beside: frozenset[str]  # members beside the image
+    texts: str  # the list in a sample's json whose items are counted
+    check: Callable[[str, dict[str, bytes]], Faults]  # of a sample, by key and members
 
 
 def verify_corpus(corpus: Path) -> dict[str, Any]:
@@ -48,7 +60,7 @@ def verify_corpus(corpus: Path) -> dict[str, Any]:
     there = {name: shard for name, shard in manifest["shards"].items() if (corpus / name).is_file()}
     seen: set[str] = set()
     for name, shard in there.items():
-        faults += _check_shard(corpus / name, shard, seen)
+        faults += _check_shard(corpus / name, shard, _HOLDINGS[manifest["holds"]], seen)
     return {"samples": len(seen), "shards": len(there), "faults": faults}
 
 
@@ -101,17 +113,17 @@ def _sizes(path: Path) -> object:
         return None
 
 
-def _check_shard(path: Path, facts: dict[str, Any], seen: set[str]) -> Faults:
+def _check_shard(path: Path, facts: dict[str, Any], holding: _Holding, seen: set[str]) -> Faults:
     """`seen` has the keys of earlier shards: a key is unique in the whole corpus."""
     count = texts = 0
     try:
         with tarfile.open(path, "r:") as tar:
             for key, members in _samples(tar):
-                count, texts = count + 1, texts + _count_texts(members)
+                count, texts = count + 1, texts + _count_texts(members, holding.texts)
                 if key in seen:
                     yield f"{path.name}: key {key} comes twice, or its members lie apart"
                 seen.add(key)
-                for fault in _check_sample(key, members):
+                for fault in _check_sample(key, members, holding):
                     yield f"{path.name}: {key}: {fault}"
     except (tarfile.TarError, OSError, EOFError) as err:
         yield f"{path.name} cannot be read to its end: {err}"
@@ -120,10 +132,10 @@ def _check_shard(path: Path, facts: dict[str, Any], seen: set[str]) -> Faults:
             yield f"{path.name} has {counted} {what}, the manifest says {facts[what]}"
 
 
-def _count_texts(members: dict[str, bytes]) -> int:
-    """How many captions a sample's record has; 0 where it cannot be read."""
+def _count_texts(members: dict[str, bytes], name: str) -> int:
+    """How many captions or turns a sample's record has; 0 where it cannot be read."""
     try:
-        return len(json.loads(members["json"])["captions"])
+        return len(json.loads(members["json"])[name])
     except (ValueError, KeyError, TypeError):
         return 0
 
@@ -142,15 +154,16 @@ def _samples(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield key, members
 
 
-def _check_sample(key: str, members: dict[str, bytes]) -> Faults:
+def _check_sample(key: str, members: dict[str, bytes], holding: _Holding) -> Faults:
     if "/" in key or not key:
         yield "the key is not a plain name"
     images = [extension for extension in members if extension in IMAGES]
-    if len(images) != 1 or set(members) != {*images, "txt", "json"}:
-        yield f"members are {', '.join(sorted(members))}; one of jpg and png, txt, json wanted"
+    if len(images) != 1 or set(members) != {*images, *holding.beside}:
+        wanted = ", ".join(sorted(holding.beside, reverse=True))
+        yield f"members are {', '.join(sorted(members))}; one of jpg and png, {wanted} wanted"
         return
     yield from _check_image(members[images[0]])
-    yield from _check_texts(members["txt"], members["json"])
+    yield from holding.check(key, members)
 
 
 def _check_image(data: bytes) -> Faults:
@@ -161,11 +174,30 @@ def _check_image(data: bytes) -> Faults:
         yield f"the image cannot be decoded ({err})"
 
 
-def _check_texts(text: bytes, record: bytes) -> Faults:
+def _check_texts(_key: str, members: dict[str, bytes]) -> Faults:
     try:
-        fields, caption = json.loads(record), text.decode()
+        fields, caption = json.loads(members["json"]), members["txt"].decode()
     except ValueError as err:
         yield f"txt or json cannot be read ({err})"
         return
     if not isinstance(fields, dict) or fields.get("caption") != caption:
         yield "the json's caption is not the txt"
+
+
+def _check_dialogue(key: str, members: dict[str, bytes]) -> Faults:
+    try:
+        dialogue = read_record(members["json"])
+    except ValueError as err:
+        yield f"the json is no dialogue ({' '.join(str(err).split())[:200]})"
+        return
+    if dialogue.id != key:
+        yield f"the json is that of {dialogue.id}"
+    shown = sum(turn.text.count(IMAGE_TOKEN) for turn in dialogue.turns)
+    if shown != 1:
+        yield f"{shown} {IMAGE_TOKEN} for one image"
+
+
+_HOLDINGS = {
+    "pairs": _Holding(frozenset({"txt", "json"}), "captions", _check_texts),
+    "dialogues": _Holding(frozenset({"json"}), "turns", _check_dialogue),
+}

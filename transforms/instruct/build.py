@@ -3,7 +3,6 @@
 KEY is the dialogue's id. An image lies in the shards once for each dialogue about it, as loaders
 of such shards expect."""
 
-import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.dialogue import Dialogue, dialogue_id
+from schemas.dialogue import Dialogue, read_record
 from transforms.instruct.formats import EXPORTERS, Shown, write_format
 from transforms.shards.commit import Draft
 from transforms.shards.pool import PoolImages, readable
@@ -59,9 +58,7 @@ def write_samples(kept: pa.Table, pool: Path, tar: Path) -> tuple[int, int]:
             extension, data = readable(*images.read(row["key"]))
             dialogue = Dialogue.model_validate_json(row["record"])
             turns += len(dialogue.turns)
-            record = {"id": dialogue.id, **dialogue.model_dump(mode="json")}
-            text = json.dumps(record, ensure_ascii=False)
-            writer.write(dialogue.id, {extension: data, "json": text.encode()})
+            writer.write(dialogue.id, {extension: data, "json": dialogue.as_record()})
     if images is not None:
         images.close()
     return kept.num_rows, turns
@@ -80,16 +77,6 @@ def read_samples(tars: Iterable[Path]) -> Iterator[Shown]:
                 assert file is not None
                 yield read_record(file.read()), image
                 image = None
-
-
-def read_record(data: bytes) -> Dialogue:
-    """A sample's KEY.json. Raises: ValueError: it is no dialogue, or its id is not its own."""
-    record: dict[str, Any] = json.loads(data)
-    key = record.pop("id", None)
-    dialogue = Dialogue.model_validate(record)
-    if key != dialogue_id(dialogue.uid, dialogue.kind, dialogue.number):
-        raise ValueError(f"its id is {key!r}, not {dialogue.id}")
-    return dialogue
 
 
 def write_formats(corpus: Path, tars: Iterable[str], formats: Iterable[str], draft: Draft) -> None:

@@ -1,18 +1,25 @@
 """What became of each dialogue: kept, or dropped for one reason."""
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from schemas.dialogue import DIALOGUE_LEDGER_SCHEMA, Dialogue, DialogueFault, dialogue_id
+from schemas.errors import RunFailedError
+from schemas.layout import dialogues_manifest, shard_name
 from transforms.instruct.checks import Fault, Known, judge
 from transforms.instruct.making import Maker, as_dialogue
 from transforms.instruct.subjects import Subject
+from transforms.shards.commit import committed
+from transforms.shards.tables import read_committed
 
+COUNTS_FILE, COUNTS_MANIFEST = "counts.json", "dialogues.json"
 Row = dict[str, Any]
 
 
@@ -48,6 +55,23 @@ def count_ledgers(ledgers: Iterable[pa.Table]) -> dict[str, Any]:
         "kept": dict(sorted(kept.items())),
         "dropped": dict(sorted(dropped.items(), key=lambda one: (-one[1], one[0]))),
     }
+
+
+def read_counts(folder: Path) -> dict[str, Any]:
+    """What `count_ledgers` found. Raises: RunFailedError: not committed, or damaged."""
+    path = folder / COUNTS_FILE
+    try:
+        if committed(folder / COUNTS_MANIFEST) is not None:
+            return json.loads(path.read_bytes())
+        why = "it is not committed"
+    except (ValueError, OSError) as err:
+        why = str(err)
+    raise RunFailedError(f"{path} cannot be read ({why}): delete {folder} and run again.")
+
+
+def read_ledger(folder: Path, shard: int) -> pa.Table:
+    """DIALOGUE_LEDGER_SCHEMA of one pool shard. Raises: RunFailedError: it is not committed."""
+    return read_committed(dialogues_manifest(folder, shard), f"{shard_name(shard)}.parquet")
 
 
 def _faults(made: Sequence[Row], known: Known) -> list[Fault | None]:

@@ -13,8 +13,15 @@ from apache_beam.pvalue import AsIter, AsSingleton
 
 from schemas.layout import Layout, dialogues_manifest, plan_manifest, shard_name
 from transforms.instruct import build
-from transforms.instruct.ledger import count_ledgers, judge_made
+from transforms.instruct.ledger import (
+    COUNTS_FILE,
+    COUNTS_MANIFEST,
+    count_ledgers,
+    judge_made,
+    read_ledger,
+)
 from transforms.instruct.making import Maker, load_maker, make_missing, read_planned
+from transforms.instruct.place import Place
 from transforms.instruct.plan import SURVEY_SCHEMA, plan_dialogues
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.subjects import Subject, Unit, cut_by_shard, subjects_of
@@ -24,25 +31,8 @@ from transforms.shards.measures import free_part, measure_parts, read_measure
 from transforms.shards.tables import read_committed
 from transforms.shards.work import at_work
 
-COUNTS_FILE = "counts.json"
 Row = dict[str, Any]
 Slice = tuple[int, pa.RecordBatch]  # number of a corpus shard, and what it holds
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one recipe's dialogues of one name lie."""
-
-    run: Path
-    name: str
-    measure: Path  # what was made, for ever
-    folder: Path  # the plan and the ledgers
-    corpus: Path
-
-    @property
-    def stage(self) -> str:
-        """As journals call it."""
-        return f"dialogues {self.name}"
 
 
 @dataclass(eq=False)
@@ -90,12 +80,14 @@ def commit_plan(
     manifest = plan_manifest(place.folder)
     if committed(manifest) is None:
         with at_work(place.run, place.stage, "plan") as work, Draft(manifest) as draft:
-            plan = plan_dialogues(pa.Table.from_batches(surveys, schema=SURVEY_SCHEMA), policy)
+            found = list(surveys)
+            plan = plan_dialogues(pa.Table.from_batches(found, schema=SURVEY_SCHEMA), policy)
             shards = plan["shard"].unique().to_pylist()
             for shard in shards:
                 of_shard = plan.filter(pa.compute.equal(plan["shard"], shard))  # pyright: ignore
                 pq.write_table(of_shard, draft.path(_plan_file(shard)))
             draft.facts |= {"dialogues": plan.num_rows, "shards": sorted(shards)}
+            draft.facts["units"] = len(found)
             draft.facts["seconds"] = work.seconds
     return True
 
@@ -124,18 +116,13 @@ def make_and_judge(unit: Unit, place: Place, policy: InstructPolicy, _planned: b
 def commit_counts(_: None, place: Place, shards: Iterable[int]) -> list[int]:
     """Commit what the ledgers of all shards add up to. Returns the shards, sorted."""
     ordered = sorted(shards)
-    manifest = place.folder / "dialogues.json"
+    manifest = place.folder / COUNTS_MANIFEST
     if committed(manifest) is None:
         with at_work(place.run, place.stage, "counts"), Draft(manifest) as draft:
             counts = count_ledgers(read_ledger(place.folder, shard) for shard in ordered)
             draft.path(COUNTS_FILE).write_text(json.dumps(counts, indent=1) + "\n")
             draft.facts["dialogues"] = counts["made"]
     return ordered
-
-
-def read_ledger(folder: Path, shard: int) -> pa.Table:
-    """DIALOGUE_LEDGER_SCHEMA of one pool shard. Raises: RunFailedError: it is not committed."""
-    return read_committed(dialogues_manifest(folder, shard), f"{shard_name(shard)}.parquet")
 
 
 def cut_kept(shards: list[int], place: Place, samples_per_shard: int) -> Iterator[Slice]:

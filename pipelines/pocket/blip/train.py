@@ -22,7 +22,7 @@ from pipelines.pocket.blip.lessons import Lessons, Pace
 from pipelines.pocket.blip.shape import build_captioner, build_itm, vision_config
 from pipelines.pocket.blip.space import fit_space
 from pipelines.pocket.blip.tower import Copier, TowerPace, fit_tower
-from pipelines.pocket.blip.words import save_processor, token_ids, train_words
+from pipelines.pocket.blip.words import load_words, save_processor, token_ids, train_words
 from pipelines.pocket.drawn import captions_of_scenes, draw_scenes
 from pipelines.pocket.photos import Photo, is_dev, read_photos
 from pipelines.pocket.teacher import Teacher
@@ -150,7 +150,7 @@ def _lessons(
     train, dev = _split(photos)
     scenes = draw_scenes(drawn, source.seed, held_out=False, processes=source.threads)
     said = [text for n in train.tolist() for text in photos[n].captions]
-    words = train_words([*said, *captions_of_scenes(min(drawn, _SCENES_FOR_WORDS), source.seed)])
+    words = _words(source, drawn, said)
     captions = [photo.captions for photo in photos]
     lessons = Lessons(
         views=plain,
@@ -162,6 +162,15 @@ def _lessons(
         dev=dev,
     )
     return lessons, words
+
+
+def _words(source: Source, drawn: int, said: Sequence[str]) -> BertTokenizer:
+    """The tokenizer of the model to go on from, whose embeddings are those of its words; else one
+    of the captions and of scenes."""
+    if source.start is not None:
+        return load_words(source.start)
+    scenes = captions_of_scenes(min(drawn, _SCENES_FOR_WORDS), source.seed)
+    return train_words([*said, *scenes])
 
 
 def _copier(folder: Path | None, tower: BlipVisionModel) -> Copier:

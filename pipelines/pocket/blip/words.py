@@ -21,6 +21,7 @@ from pipelines.pocket.blip.shape import (
 )
 from pipelines.pocket.model import MEAN, STD
 from pipelines.pocket.views import VIEW_PX
+from schemas.errors import BadInputError
 
 
 def train_words(captions: Iterable[str]) -> BertTokenizer:
@@ -40,6 +41,15 @@ def train_words(captions: Iterable[str]) -> BertTokenizer:
         mask_token=MASK,
         bos_token=DECODE,
     )
+
+
+def load_words(folder: Path) -> BertTokenizer:
+    """The tokenizer of a model that was trained here.
+
+    Raises: BadInputError: there is none."""
+    if not (folder / "tokenizer.json").is_file():
+        raise BadInputError(f"{folder}: no tokenizer is there to go on with")
+    return BertTokenizer.from_pretrained(str(folder))
 
 
 def processor_of(words: BertTokenizer) -> BlipProcessor:

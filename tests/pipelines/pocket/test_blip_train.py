@@ -13,8 +13,8 @@ from PIL import Image
 from pipelines.demo.scenes import captions, draw, sample_scene
 from pipelines.pocket.blip.itm import _negatives
 from pipelines.pocket.blip.lessons import Pace, trimmed
-from pipelines.pocket.blip.shape import MAX_TOKENS, SIDE
-from pipelines.pocket.blip.tower import on_patches
+from pipelines.pocket.blip.shape import MAX_TOKENS, SIDE, WIDTH
+from pipelines.pocket.blip.tower import _DIRECTIONS, _REACH, on_patches, place_loss
 from pipelines.pocket.blip.train import Source, train_captioner, train_itm
 from pipelines.pocket.blip.words import token_ids, train_words
 from schemas.errors import BadInputError
@@ -66,14 +66,18 @@ def test_an_itm_learns_and_the_stage_loads_it(source: Source, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_card_tells_of_each_time_it_was_trained(source: Source, tmp_path: Path) -> None:
+def test_what_is_gone_on_with_keeps_its_words_and_tells_each_training(
+    source: Source, tmp_path: Path
+) -> None:
     first, second, short = (
         tmp_path / "first",
         tmp_path / "second",
         Pace(steps=1, photos=2, scenes=2),
     )
     train_itm(source, None, first, short, 4, say=_mute)
-    train_itm(replace(source, start=first), None, second, replace(short, rate=1e-5), 4, say=_mute)
+    again = replace(source, start=first, seed=9)  # of other scenes, which have other words
+    train_itm(again, None, second, replace(short, rate=1e-5), 4, say=_mute)
+    assert (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
     lines = (second / "README.md").read_text().splitlines()
     told = [line for line in lines if line.startswith("Settings: ")]
     assert [("rate 0.002" in line, "rate 1e-05" in line) for line in told] == [
@@ -85,6 +89,18 @@ def test_a_card_tells_of_each_time_it_was_trained(source: Source, tmp_path: Path
 def test_a_tower_that_is_not_there_is_said_so(source: Source, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no tower is there"):
         train_captioner(source, tmp_path / "none", tmp_path, PACE, 16, say=_mute)
+
+
+def test_where_a_patch_lies_is_told_along_fixed_directions() -> None:
+    places = torch.arange(SIDE**2)[None]
+    rows, columns = (places // SIDE, places % SIDE)
+    told = torch.stack([rows, columns], dim=2) / (SIDE - 1) * 2 - 1
+    seen = torch.cat([torch.zeros(1, 1, WIDTH), _REACH * told @ _DIRECTIONS], dim=1)
+    assert place_loss(seen, places).item() == pytest.approx(0, abs=1e-9)
+    some = torch.tensor([[5, 62, 9]])
+    assert place_loss(seen[:, [0, 6, 63, 10]], some).item() == pytest.approx(0, abs=1e-9)
+    mirrored = seen[:, [0, *(1 + (places // SIDE * SIDE + SIDE - 1 - columns))[0].tolist()]]
+    assert place_loss(mirrored, places).item() > 0.5
 
 
 def test_words_are_found_again() -> None:
