@@ -1,0 +1,193 @@
+"""Dialogues about a small run, its units done one by one, without Beam."""
+
+import dataclasses
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_run import RECIPE
+
+from pipelines.job import Job
+from pipelines.look.dialogues import dialogues_of
+from pipelines.look.why import explain
+from pipelines.recipe_file import make_recipe
+from pipelines.report import make_report
+from schemas.dialogue import read_record
+from schemas.errors import BadInputError
+from schemas.layout import plan_manifest
+from transforms.corpora.verify import verify_corpus
+from transforms.instruct.ledger import read_counts, read_ledger
+from transforms.instruct.making import MADE_SCHEMA
+from transforms.instruct.stage import (
+    commit_counts,
+    commit_plan,
+    cut_kept,
+    finish,
+    make_and_judge,
+    survey,
+    write_shard,
+)
+from transforms.instruct.subjects import cut_by_shard
+from transforms.shards.commit import committed
+from transforms.shards.measures import measure_parts, read_measure
+
+NAME = "talk"
+POLICY: dict[str, Any] = {"samples_per_shard": 2, "formats": ["llava", "lavis"], "per_image": 3}
+
+
+def with_dialogues(job: Job, **policy: Any) -> Job:
+    """The job with dialogues in its recipe, as a later run of it has them."""
+    content = RECIPE | {"instruct": {NAME: POLICY | policy}}
+    recipe = make_recipe(content, source=job.run / "recipe.yaml")
+    return dataclasses.replace(job, recipe=recipe, known={})
+
+
+def run_stage(job: Job) -> Path:
+    """Every unit of the stage; gives the corpus's folder."""
+    place, policy = job.dialogues(NAME), job.recipe.instruct[NAME]
+    units = list(cut_by_shard(str(job.decision)))
+    surveys = [batch for unit in units for batch in survey(unit, place, policy)]
+    planned = commit_plan(None, place, policy, surveys)
+    shards = [make_and_judge(unit, place, policy, planned) for unit in units]
+    ordered = commit_counts(None, place, reversed(shards))
+    pieces = cut_kept(ordered, place, policy.samples_per_shard)
+    return Path(finish(None, place, policy, [write_shard(piece, place) for piece in pieces]))
+
+
+@pytest.fixture
+def job(done: Job) -> Job:
+    found = with_dialogues(done)
+    run_stage(found)
+    found.layout.job.write_text(found.save())
+    return found
+
+
+def test_every_planned_dialogue_has_one_line_and_counts_add_up(job: Job) -> None:
+    place = job.dialogues(NAME)
+    plan = committed(plan_manifest(place.folder))
+    assert plan is not None
+    ledgers = [read_ledger(place.folder, shard).to_pylist() for shard in range(job.shards)]
+    lines = [line for ledger in ledgers for line in ledger]
+    assert len({line["id"] for line in lines}) == len(lines) == plan["dialogues"] > 0
+    counts = read_counts(place.folder)
+    assert counts["made"] == len(lines)
+    assert sum(counts["kept"].values()) == sum(line["kept"] for line in lines)
+    assert sum(counts["dropped"].values()) == sum(not line["kept"] for line in lines)
+    report = make_report(job)
+    assert report.dialogues[NAME].made == len(lines)
+    assert report.corpora[NAME] == str(place.corpus)
+
+
+def test_the_corpus_holds_what_is_kept_and_llavas_file_the_same_keys(job: Job) -> None:
+    place = job.dialogues(NAME)
+    kept = [
+        line["id"]
+        for shard in range(job.shards)
+        for line in read_ledger(place.folder, shard).to_pylist()
+        if line["kept"]
+    ]
+    keys: list[str] = []
+    for tar in sorted(place.corpus.glob("*.tar")):
+        with tarfile.open(tar) as file:
+            names = file.getnames()
+            assert len(names) <= 2 * POLICY["samples_per_shard"]
+            for image, record in zip(names[::2], names[1::2], strict=True):
+                assert image.removesuffix(".jpg") == record.removesuffix(".json")
+                member = file.extractfile(record)
+                assert member is not None
+                assert read_record(member.read()).id == record.removesuffix(".json")
+                keys.append(record.removesuffix(".json"))
+    assert keys == kept
+    llava = json.loads((place.corpus / "llava.json").read_text())
+    assert [(one["id"], one["image"]) for one in llava] == [(key, f"{key}.jpg") for key in keys]
+    assert (place.corpus / "lavis.json").is_file()
+    checked = verify_corpus(place.corpus)
+    assert (checked["samples"], checked["faults"]) == (len(keys), [])
+
+
+def test_a_second_run_makes_nothing_anew(job: Job) -> None:
+    place = job.dialogues(NAME)
+    before = {path: path.stat().st_mtime_ns for path in job.run.rglob("*") if path.is_file()}
+    run_stage(job)
+    after = {path: path.stat().st_mtime_ns for path in job.run.rglob("*") if path.is_file()}
+    journal = {path for path in after if ".workers" in path.parts or path.name == ".lock"}
+    assert {p: t for p, t in after.items() if p not in journal} == {
+        p: t for p, t in before.items() if p not in journal
+    }
+    assert len(measure_parts(place.measure, 0)) == 1
+
+
+def test_other_shares_make_only_what_is_missing(job: Job) -> None:
+    place = job.dialogues(NAME)
+    made = sum(read_measure(place.measure, shard).num_rows for shard in range(job.shards))
+    fewer = with_dialogues(job, per_image=1)
+    run_stage(fewer)
+    other = fewer.dialogues(NAME)
+    assert other.measure == place.measure
+    assert other.folder != place.folder
+    again = sum(read_measure(place.measure, shard).num_rows for shard in range(job.shards))
+    assert again == made  # one of each image's is among its three
+
+
+def test_stricter_checks_judge_anew_what_was_made(job: Job) -> None:
+    place = job.dialogues(NAME)
+    made = read_measure(place.measure, 0)
+    strict = with_dialogues(job, checks={"max_turn_chars": 3, "max_short_chars": 3})
+    run_stage(strict)
+    assert read_measure(place.measure, 0) == made
+    counts = read_counts(strict.dialogues(NAME).folder)
+    assert counts["dropped"] == {"long_turn": counts["made"]}
+    assert counts["kept"] == {}
+    assert verify_corpus(strict.dialogues(NAME).corpus)["samples"] == 0
+
+
+def test_the_same_recipe_gives_the_same_bytes_elsewhere(job: Job, tmp_path: Path) -> None:
+    corpus = job.dialogues(NAME).corpus
+    copy = tmp_path / "copy"
+    shutil.copytree(job.run, copy)
+    for name in ("dialogues", f"measures/dialogues-{NAME}", f"corpora/{NAME}", f"commits/{NAME}"):
+        shutil.rmtree(copy / name)
+    again = run_stage(dataclasses.replace(job, run=copy))
+    files = {p.name: p.read_bytes() for p in corpus.iterdir() if p.name != ".lock"}
+    assert {p.name: p.read_bytes() for p in again.iterdir() if p.name != ".lock"} == files
+
+
+def test_why_tells_of_each_dialogue(job: Job) -> None:
+    place = job.dialogues(NAME)
+    ledger = read_ledger(place.folder, 0).to_pylist()
+    uid = ledger[0]["uid"]
+    (line,) = explain(job.run, uid)
+    told = [one["id"] for one in line["dialogues"]]
+    assert told == [one["id"] for one in ledger if one["uid"] == uid]
+    first = line["dialogues"][0]
+    assert (first["of"], first["backend"], first["outcome"]) == (NAME, "template", "kept")
+    assert first["turns"][0]["role"] == "person"
+    assert dialogues_of(job, 0, "f" * 32) == []
+
+
+def test_annotations_are_known_by_what_they_hold(done: Job, tmp_path: Path) -> None:
+    path = tmp_path / "objects.jsonl"
+    box = {"label": "dog", "box": [0, 0, 1, 1]}
+    path.write_text(json.dumps({"url": "http://pool.test/0.jpg", "objects": [box]}) + "\n")
+    plain, annotated = with_dialogues(done), with_dialogues(done, annotations=str(path))
+    assert annotated.dialogues(NAME).measure != plain.dialogues(NAME).measure
+    run_stage(annotated)
+    kinds = read_counts(annotated.dialogues(NAME).folder)["kept"]
+    assert {"counting", "region"} & set(kinds)
+    path.write_text("{}\n")
+    with pytest.raises(BadInputError, match=r"objects\.jsonl, line 1: name the image"):
+        with_dialogues(done, annotations=str(path)).check()
+
+
+def test_a_corpus_and_dialogues_need_names_of_their_own(done: Job) -> None:
+    content = RECIPE | {"instruct": {"pairs": {}}}
+    with pytest.raises(BadInputError, match=r"instruct\.pairs: there is a corpus of this name"):
+        make_recipe(content, source=done.run / "recipe.yaml")
+
+
+def test_what_was_made_has_the_columns_it_should(job: Job) -> None:
+    found = read_measure(job.dialogues(NAME).measure, 0)
+    assert found.schema == MADE_SCHEMA

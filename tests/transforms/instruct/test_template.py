@@ -1,0 +1,139 @@
+import random
+
+import pytest
+
+from schemas.context import Answered, Context, Thing
+from schemas.dialogue import IMAGE_TOKEN, Kind, Role
+from tests.transforms.instruct.talk import boxes, dialogue, judged
+from transforms.instruct.labels import Labels
+from transforms.instruct.objects import Vocabulary
+from transforms.instruct.parse import spoken
+from transforms.instruct.template import KINDS, Known, _templates, make_turns, possible
+
+EVERYWHERE = [Context(things=boxes(dog=1, cat=1)), Context(things=boxes(bench=1, dog=1))]
+RICH = Context(
+    captions=("two dogs and a red ball", "Dogs play ."),
+    things=(*boxes(dog=2), Thing(label="sports ball", box=(0.25, 0.5, 0.3, 1.0))),
+    answered=(Answered(question="what do they chase?", answers=("ball", "a ball", "ball")),),
+)
+
+
+def known(context: Context, language: str = "en") -> Known:
+    labels = Labels([*EVERYWHERE, context])
+    vocabulary = Vocabulary(labels.names)
+    return Known(context, language, vocabulary, labels)  # pyright: ignore[reportArgumentType]
+
+
+def made(kind: Kind, context: Context, language: str = "en") -> set[tuple[str, ...]]:
+    """All that 60 seeds give, without the image."""
+    found: set[tuple[str, ...]] = set()
+    for seed in range(60):
+        turns = make_turns(kind, known(context, language), random.Random(seed))
+        assert turns is not None
+        assert turns[0].text.startswith(f"{IMAGE_TOKEN}\n")
+        found.add(tuple(spoken(turn) for turn in turns))
+    return found
+
+
+def answers(kind: Kind, context: Context) -> set[str]:
+    return {talk[1] for talk in made(kind, context)}
+
+
+def test_people_answer_where_they_were_asked() -> None:
+    talks = made(Kind.SHORT_ANSWER, RICH)
+    assert {answer for _, answer in talks} == {"ball"}  # what most of them said
+    assert all("hat do they chase?" in question for question, _ in talks)
+    assert len(talks) == len(_templates()["en"]["short"])
+
+
+def test_without_them_captions_say_a_colour_or_all_they_say() -> None:
+    told = answers(Kind.SHORT_ANSWER, Context(captions=RICH.captions))
+    assert told == {"red", "Two dogs and a red ball."}
+
+
+def test_a_thing_is_there_or_not_half_of_the_time() -> None:
+    talks = made(Kind.YES_NO, RICH)
+    for question, answer in talks:
+        there = any(name in question for name in ("dog", "sports ball"))
+        assert (answer == "yes") is there, question
+        assert there or any(name in question for name in ("cat", "bench"))
+    assert (
+        15
+        < sum(
+            make_turns(Kind.YES_NO, known(RICH), random.Random(n))[1].text == "yes"  # pyright: ignore
+            for n in range(60)
+        )
+        < 45
+    )
+
+
+def test_what_a_caption_names_is_never_asked_for_in_vain() -> None:
+    context = Context(captions=("a cat sits near",), things=boxes(dog=1))
+    asked = {question for question, answer in made(Kind.YES_NO, context) if answer == "no"}
+    assert asked
+    assert not [question for question in asked if "cat" in question]
+
+
+def test_boxes_are_counted_and_without_them_captions_count() -> None:
+    assert answers(Kind.COUNTING, RICH) == {"2", "two", "1", "one"}
+    assert answers(Kind.COUNTING, Context(captions=RICH.captions)) == {"2", "two"}
+    disagreeing = Context(captions=("two dogs", "three dogs"))
+    assert make_turns(Kind.COUNTING, known(disagreeing), random.Random(0)) is None
+    assert make_turns(Kind.COUNTING, known(Context(things=boxes(dog=8))), random.Random(0)) is None
+
+
+def test_regions_are_named_and_only_what_is_alone_is_looked_for() -> None:
+    talks = made(Kind.REGION, RICH)
+    assert {answer for _, answer in talks} == {"dog", "sports ball", "[0.250, 0.500, 0.300, 1.000]"}
+    for question, answer in talks:
+        if answer.startswith("["):
+            assert "sports ball" in question
+
+
+def test_the_model_asks_what_has_an_answer() -> None:
+    talks = made(Kind.QUESTION, RICH)
+    said = {question for _, question in talks}
+    assert said == {
+        "What do they chase?",
+        "How many dogs are there?",
+        "How many sports balls are there?",
+    }
+    for request, question in talks:
+        if "nswer is: " in request and "dogs" in question:
+            assert "2" in request or "two" in request
+
+
+def test_a_conversation_joins_several_and_repeats_none() -> None:
+    for talk in made(Kind.CONVERSATION, RICH):
+        assert len(talk) in (4, 6, 8)
+        assert talk[1] == "Two dogs and a red ball."
+        said = [("QA"[n % 2], text) for n, text in enumerate(talk)]
+        assert judged(dialogue(*said), context=RICH) == [None]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_known_is_not_made(kind: Kind) -> None:
+    assert make_turns(kind, known(Context()), random.Random(0)) is None
+
+
+def test_what_can_be_made_depends_on_what_is_known() -> None:
+    assert possible(known(RICH)) == set(KINDS)
+    assert possible(known(Context(captions=("a day at the sea",)))) == {Kind.SHORT_ANSWER}
+    no_boxes = Context(captions=("two dogs and a red ball",))
+    assert possible(known(no_boxes)) == set(KINDS) - {Kind.YES_NO, Kind.REGION}
+
+
+def test_chinese_is_told_in_chinese() -> None:
+    context = Context(captions=("a dog runs over the wide field", "一只狗在草地上奔跑"))
+    ((question, answer), *_) = made(Kind.SHORT_ANSWER, context, "zh")
+    assert answer == "一只狗在草地上奔跑。"
+    assert judged(dialogue(("Q", question), ("A", answer), language="zh")) == [None]
+    assert make_turns(Kind.SHORT_ANSWER, known(Context(captions=("a dog",))), random.Random(0))
+
+
+def test_the_same_seed_gives_the_same() -> None:
+    for kind in KINDS:
+        one, other = (make_turns(kind, known(RICH), random.Random(5)) for _ in range(2))
+        assert one == other
+        assert one is not None
+        assert [turn.role for turn in one[:2]] == [Role.PERSON, Role.MODEL]
