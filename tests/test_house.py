@@ -49,7 +49,9 @@ def test_stages_meet_on_disk_but_for_the_rule_and_the_measures() -> None:
         ("dedupe", "decide"),
         ("score", "decide"),
         ("capfilt", "decide"),
+        ("capfilt", "chat"),
         ("capfilt", "score"),
+        ("instruct", "chat"),
         ("instruct", "measure"),  # for its language detector and stop words
         ("measure", "capfilt"),
         ("measure", "decide"),

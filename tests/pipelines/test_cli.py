@@ -23,7 +23,8 @@ def test_the_schemas_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_words(["schema"]) == 0
     recipe = json.loads(capsys.readouterr().out)
     models = {"clip", "captioners", "itm"}
-    assert {"input", "fetch", "measures", "rules", "corpora"} | models == set(recipe["properties"])
+    stages = {"input", "fetch", "measures", "rules", "corpora", "instruct"}
+    assert stages | models == set(recipe["properties"])
     assert run_words(["schema", "--report"]) == 0
     assert json.loads(capsys.readouterr().out) == RunReport.model_json_schema()
 

@@ -7,32 +7,27 @@ same caption again is theirs to keep. The protocol knows no repetition penalty a
 import base64
 import hashlib
 import io
-import json
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
-from schemas.errors import BadInputError, RunFailedError
+from schemas.errors import RunFailedError
 from transforms.capfilt.models import LostModelError, ModelError, RefusedError, without_frames
 from transforms.capfilt.policy import CaptionerPolicy, question
+from transforms.chat.client import (
+    ChatClient,
+    ChatError,
+    LostServerError,
+    RefusedRequestError,
+    load_chat_client,
+)
 
-if TYPE_CHECKING:
-    import openai
-
-# Codes of status 400 that speak of the picture, not of the request: OpenAI's and Azure's.
-REFUSALS = {"content_filter", "content_policy_violation", "image_parse_error"}
-BUSY = {408, 409, 429}
-LONGEST = 1 << 20  # bytes of an answer
 JPEG_QUALITY = 95
 REMEMBERED = 1 << 16  # answers that wait for a retry of their batch; the oldest go first
-_NO_KEY = "no-key-given"  # the library insists on one, and would else take OPENAI_API_KEY's
-
 Answer = str | ModelError
 Asked = tuple[bytes, int]  # digest of a picture, seed
 
@@ -45,8 +40,7 @@ class Endpoint:
     again with smaller batches, and nothing is asked twice."""
 
     policy: CaptionerPolicy
-    client: "openai.OpenAI" = field(repr=False)
-    key: str = field(repr=False)
+    client: ChatClient
     waiting: OrderedDict[Asked, Answer] = field(default_factory=OrderedDict, repr=False)
 
     def caption(
@@ -85,52 +79,15 @@ class Endpoint:
         return found
 
     def _ask(self, jpeg: bytes, seed: int) -> str:
-        import httpx
-        import openai
-
-        completions = self.client.chat.completions.with_streaming_response
         try:
-            with completions.create(**_request(self.policy, jpeg, seed)) as response:
-                said = _read(response.iter_bytes(), self.policy.timeout_s)
-        except (
-            openai.AuthenticationError,
-            openai.PermissionDeniedError,
-            openai.NotFoundError,
-        ) as err:
-            # Without the server's words, which may repeat the key.
-            raise RunFailedError(
-                f"{self.policy.url} refuses model {self.policy.model} with status"
-                f" {err.status_code}: see to `url`, `model` and the key in `api_key_env`."
-            ) from None
-        except openai.APIStatusError as err:
-            kind = _kind_of(err.code, err.status_code)
-            raise kind(self._told(f"status {err.status_code}, {err.message}")) from None
-        except (openai.OpenAIError, httpx.HTTPError, TimeoutError) as err:
-            raise LostModelError(self._told(str(err) or type(err).__name__)) from None
-        except (ValueError, RecursionError) as err:
-            raise ModelError(self._told(f"an answer that is no JSON ({err})")) from None
-        return self._text(said)
-
-    def _text(self, said: Any) -> str:
-        """A completion's text in one line. Servers send all kinds of things."""
-        choice = _item(_item(said, "choices"), 0)
-        message, why = _item(choice, "message"), _item(choice, "finish_reason")
-        if why == "content_filter" or _item(message, "refusal"):
-            raise RefusedError(self._told("a refusal"))
-        if why == "length":
-            cut = f"a caption cut off after {self.policy.max_tokens} tokens (`max_tokens`)"
-            raise ModelError(self._told(cut))
-        content = _item(message, "content")
-        if not isinstance(message, dict) or not isinstance(content, str | None):
-            raise ModelError(self._told("an answer that is no chat completion"))
-        text = _in_one_line(content or "")
-        if not text:
-            raise ModelError(self._told("an empty caption"))
-        return text
-
-    def _told(self, why: str) -> str:
-        line = _in_one_line(why).replace(self.key, "***")[:300].rstrip(".")
-        return f"{self.policy.url} gave no caption: {line}."
+            said = self.client.ask(_request(self.policy, jpeg, seed)).text
+        except RefusedRequestError as err:
+            raise RefusedError(str(err)) from None
+        except LostServerError as err:
+            raise LostModelError(str(err)) from None
+        except ChatError as err:
+            raise ModelError(str(err)) from None
+        return " ".join(said.split())
 
     def _remember(self, found: dict[Asked, Answer]) -> None:
         self.waiting.update(found)
@@ -142,25 +99,11 @@ def load_endpoint(policy: CaptionerPolicy) -> Endpoint:
     """The captioner of a policy whose backend is endpoint; nothing is asked of the server yet.
 
     Raises: BadInputError: the variable that should hold the key is not set, or holds no key."""
-    import openai  # slow to import, and only endpoints need it
-
-    key = _NO_KEY
-    if policy.api_key_env is not None:
-        key = os.environ.get(policy.api_key_env, "").strip()
-        if not key or not key.isascii() or not key.isprintable():
-            raise BadInputError(
-                f"The environment variable {policy.api_key_env} should hold the key of"
-                f" {policy.url}, but {'holds no key' if key else 'is not set'}."
-            )
-    client = openai.OpenAI(
-        base_url=policy.url,
-        api_key=key,
-        timeout=policy.timeout_s,
-        max_retries=policy.retries,
-        # Names of accounts in the environment are meant for OpenAI's own server.
-        default_headers={"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()},  # pyright: ignore[reportArgumentType]
+    assert policy.url is not None
+    client = load_chat_client(
+        policy.url, policy.api_key_env, timeout_s=policy.timeout_s, retries=policy.retries
     )
-    return Endpoint(policy=policy, client=client, key=key)
+    return Endpoint(policy=policy, client=client)
 
 
 def _request(policy: CaptionerPolicy, jpeg: bytes, seed: int) -> dict[str, Any]:
@@ -178,39 +121,6 @@ def _request(policy: CaptionerPolicy, jpeg: bytes, seed: int) -> dict[str, Any]:
         "top_p": policy.top_p if draws else 1.0,
         "seed": seed,
     }
-
-
-def _kind_of(code: str | None, status: int) -> type[ModelError]:
-    """Whose fault an answer with such a status is: the picture's, the server's or the request's."""
-    if code in REFUSALS:
-        return RefusedError
-    return LostModelError if status in BUSY or status >= 500 else ModelError
-
-
-def _read(parts: Iterable[bytes], seconds: float) -> Any:
-    """An answer's JSON, if all of it comes in time; the library's own limit is that of a part.
-
-    Raises: TimeoutError: it does not. ValueError, RecursionError: it is no JSON, or too long."""
-    until, data = monotonic() + seconds, b""
-    for part in parts:
-        data += part
-        if monotonic() > until:
-            raise TimeoutError(f"no whole answer in {seconds:g} s")
-        if len(data) > LONGEST:
-            raise ValueError(f"over {LONGEST:,} bytes")
-    return json.loads(data)
-
-
-def _item(of: Any, name: str | int) -> Any:
-    """Of an object or a list of JSON; None where there is none."""
-    if isinstance(of, dict):
-        return of.get(name)
-    return of[name] if isinstance(of, list) and isinstance(name, int) and len(of) > name else None
-
-
-def _in_one_line(text: str) -> str:
-    """Without halves of characters, which UTF-8 cannot hold."""
-    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 def _result(future: "Future[str]") -> Answer:

@@ -19,6 +19,7 @@ from transforms.capfilt import endpoint
 from transforms.capfilt.endpoint import Endpoint, load_endpoint
 from transforms.capfilt.models import ModelError, RefusedError
 from transforms.capfilt.policy import PROMPTS, CaptionerPolicy
+from transforms.chat import client
 
 KEY = "sk-very-secret-1234"
 Reply = tuple[int, dict[str, str], Any]
@@ -203,7 +204,7 @@ def test_retries_come_to_an_end(
     server: Server, load: Callable[..., Endpoint], pictures: list[Image.Image]
 ):
     server.speak = lambda asked: _fail(503, "too busy")
-    with pytest.raises(ModelError, match=r"^http://127[^\n]+ gave no caption: status 503[^\n]+\.$"):
+    with pytest.raises(ModelError, match=r"^http://127[^\n]+ gave no reply: status 503[^\n]+\.$"):
         load(retries=1).caption(pictures[:1], [[1]])
     assert len(server.asked) == 2
 
@@ -318,7 +319,7 @@ def test_an_answer_that_drips_is_given_up() -> None:
             yield b" "
 
     with pytest.raises(TimeoutError, match=r"no whole answer in 0.05 s"):
-        endpoint._read(drips(), 0.05)
+        client._read(drips(), 0.05)
 
 
 def test_a_bad_picture_costs_its_neighbours_nothing(
