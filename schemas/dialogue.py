@@ -43,6 +43,7 @@ class DialogueFault(StrEnum):
 
     NO_REPLY = "no_reply"  # the model failed at it, after the last retry
     REFUSED = "refused"  # by the server: a content filter
+    OVER_BUDGET = "over_budget"  # not asked for: the cap was reached
     UNPARSABLE = "unparsable"  # the reply does not have the form that was asked for
     WRONG_ROLES = "wrong_roles"  # roles do not alternate
     STARTS_WITH_MODEL = "starts_with_model"

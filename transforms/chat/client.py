@@ -30,11 +30,12 @@ class ChatError(PairmillError):
 class LostServerError(ChatError):
     """The server cannot be reached, or is over its limits: no request's fault.
 
-    `wait_s` is how long it asks to be left alone; None where it does not say."""
+    `wait_s` is how long it asks to be left alone; None where it does not say. `sent` says whether
+    the request reached it, so that it may be paid for."""
 
-    def __init__(self, message: str, wait_s: float | None = None) -> None:
+    def __init__(self, message: str, *, wait_s: float | None = None, sent: bool = False) -> None:
         super().__init__(message)
-        self.wait_s = wait_s
+        self.wait_s, self.sent = wait_s, sent
 
 
 class RefusedRequestError(ChatError):
@@ -84,7 +85,8 @@ class ChatClient:
         except openai.APIStatusError as err:
             raise self._of_status(err) from None
         except (openai.OpenAIError, httpx.HTTPError, TimeoutError) as err:
-            raise LostServerError(self._told(str(err) or type(err).__name__)) from None
+            told = self._told(str(err) or type(err).__name__)
+            raise LostServerError(told, sent=_was_sent(err)) from None
         except (ValueError, RecursionError) as err:
             raise ChatError(self._told(f"an answer that is no JSON ({err})")) from None
         return self._reply(said, request)
@@ -97,7 +99,7 @@ class ChatClient:
         if err.code in REFUSALS:
             return RefusedRequestError(told)
         if err.status_code in BUSY or err.status_code >= 500:
-            return LostServerError(told, _retry_after(err.response.headers))
+            return LostServerError(told, wait_s=_retry_after(err.response.headers))
         return ChatError(told)
 
     def _reply(self, said: Any, request: Mapping[str, Any]) -> Reply:
@@ -148,6 +150,14 @@ def load_chat_client(
         default_headers={"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()},  # pyright: ignore[reportArgumentType]
     )
     return ChatClient(url=url, timeout_s=timeout_s, client=client, key=key)
+
+
+def _was_sent(err: Exception) -> bool:
+    """Whether the connection stood before it failed."""
+    import httpx
+
+    cause = err.__cause__ or err
+    return not isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
 
 
 def _read(parts: Iterable[bytes], seconds: float) -> Any:

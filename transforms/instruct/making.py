@@ -1,21 +1,20 @@
 """Make the dialogues that are planned about the images of one pool shard; what was made stays."""
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
-from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn, dialogue_id
-from transforms.instruct.annotations import Annotations, read_annotations
-from transforms.instruct.labels import Labels
+from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn
+from schemas.errors import RunFailedError
+from transforms.instruct.annotations import Annotations
 from transforms.instruct.objects import Vocabulary
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.subjects import Subject
-from transforms.instruct.template import Known, make_turns, possible, templates_sha256
 from transforms.shards.measures import read_measure
+from transforms.shards.pool import PoolImages
 
 Row = dict[str, Any]
 
@@ -29,82 +28,97 @@ MADE_SCHEMA = pa.schema(
         ("turns", pa.list_(pa.struct([("role", pa.string()), ("text", pa.string())]))),
         ("fault", pa.string()),  # a DialogueFault where there is no dialogue; else null
         ("detail", pa.string()),
-        ("repaired", pa.bool_()),
+        ("repaired", pa.bool_()),  # asked once more, as the first reply had a fault
         ("made", pa.struct([(name, pa.string()) for name in Making.model_fields])),
     ]
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Maker:
+class Maker(Protocol):
     """Makes dialogues by a policy."""
 
-    policy: InstructPolicy
-    annotations: Annotations
-    vocabulary: Vocabulary
-    labels: Labels
+    @property
+    def policy(self) -> InstructPolicy: ...
+
+    @property
+    def annotations(self) -> Annotations: ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
 
     def possible(self, subject: Subject) -> list[str]:
-        """The kinds that are wanted and that what is known of an image gives."""
-        found = possible(self._known(subject))
-        return [kind.value for kind in self.policy.kinds if kind in found]
+        """The kinds that are wanted and that can be made about an image."""
+        ...
 
-    def make(self, subject: Subject, kind: Kind, number: int) -> Row:
-        """One row of MADE_SCHEMA."""
-        rng = random.Random(f"{self.policy.seed} {dialogue_id(subject.uid, kind, number)}")
-        turns = make_turns(kind, self._known(subject), rng)
-        made = Making(
-            backend="template",
-            model="template",
-            source="symbolic",
-            prompt=kind.value,
-            prompt_sha256=templates_sha256(),
-        )
-        return {
-            "uid": subject.uid,
-            "kind": kind.value,
-            "number": number,
-            "context": subject.digest,
-            "language": self.policy.language,
-            "turns": [turn.model_dump() for turn in turns or ()],
-            "fault": None if turns else DialogueFault.NO_REPLY.value,
-            "detail": None if turns else "nothing known of the image gives one",
-            "repaired": False,
-            "made": made.model_dump(),
-        }
+    def make(self, subject: Subject, kind: Kind, number: int, images: PoolImages) -> Row | None:
+        """One row of MADE_SCHEMA; None where the budget does not allow it. Threads may call it.
 
-    def _known(self, subject: Subject) -> Known:
-        return Known(subject.context, self.policy.language, self.vocabulary, self.labels)
+        Raises: RunFailedError: no dialogue can be made."""
+        ...
 
 
-def load_maker(policy: InstructPolicy) -> Maker:
-    """With the annotations that the policy names.
-
-    Raises: BadInputError: they cannot be read, or are not what they should be."""
-    annotations = read_annotations(policy.annotations)
-    labels = Labels(annotations.by_name.values(), policy.negatives)
-    return Maker(policy, annotations, Vocabulary(labels.names), labels)
+def made_row(
+    subject: Subject,
+    kind: Kind,
+    number: int,
+    language: str,
+    made: Making,
+    turns: Sequence[Turn] = (),
+    fault: tuple[DialogueFault, str] | None = None,
+    *,
+    repaired: bool = False,
+) -> Row:
+    """A row of MADE_SCHEMA: turns, or why there are none."""
+    return {
+        "uid": subject.uid,
+        "kind": kind.value,
+        "number": number,
+        "context": subject.digest,
+        "language": language,
+        "turns": [turn.model_dump() for turn in turns],
+        "fault": None if fault is None else fault[0].value,
+        "detail": None if fault is None else fault[1],
+        "repaired": repaired,
+        "made": made.model_dump(),
+    }
 
 
 def make_missing(
-    planned: Sequence[Row], subjects: Mapping[str, Subject], made: pa.Table, maker: Maker
+    planned: Sequence[Row],
+    subjects: Mapping[str, Subject],
+    made: pa.Table,
+    maker: Maker,
+    images: PoolImages,
 ) -> pa.Table:
-    """MADE_SCHEMA: what is planned and was not made yet of what is known now."""
+    """MADE_SCHEMA: what is planned and was not made yet of what is known now, in its order; without
+    what the budget did not allow."""
     there = {_name(row) for row in _keys(made)}
-    rows = [
-        maker.make(subjects[row["uid"]], Kind(row["kind"]), row["number"])
-        for row in planned
-        if _name(row | {"context": subjects[row["uid"]].digest}) not in there
+    missing = [
+        row for row in planned if _name(row | {"context": subjects[row["uid"]].digest}) not in there
     ]
-    return pa.Table.from_pylist(rows, schema=MADE_SCHEMA)
+
+    def make(row: Row) -> Row | None:
+        return maker.make(subjects[row["uid"]], Kind(row["kind"]), row["number"], images)
+
+    with ThreadPoolExecutor(maker.policy.concurrency) as pool:
+        under_way = [pool.submit(make, row) for row in missing]
+        try:
+            found = [future.result() for future in under_way]
+        except RunFailedError:
+            pool.shutdown(cancel_futures=True)  # a wrong key is not tried again and again
+            raise
+    return pa.Table.from_pylist([row for row in found if row is not None], schema=MADE_SCHEMA)
 
 
 def read_planned(
     planned: Sequence[Row], subjects: Mapping[str, Subject], measure: Path, shard: int
 ) -> list[Row]:
-    """The rows of MADE_SCHEMA that a plan names, in its order."""
+    """The rows of MADE_SCHEMA that a plan names, in its order; the rest was over budget."""
     made = {_name(row): row for row in read_measure(measure, shard).to_pylist()}
-    return [made[_name(row | {"context": subjects[row["uid"]].digest})] for row in planned]
+    return [
+        made.get(_name(row | {"context": subjects[row["uid"]].digest})) or _over_budget(row)
+        for row in planned
+    ]
 
 
 def as_dialogue(row: Row) -> Dialogue:
@@ -118,6 +132,11 @@ def as_dialogue(row: Row) -> Dialogue:
         turns=tuple(Turn.model_validate(turn) for turn in row["turns"]),
         made=Making.model_validate(row["made"]),
     )
+
+
+def _over_budget(row: Row) -> Row:
+    fault = {"fault": DialogueFault.OVER_BUDGET.value, "detail": "the cap was reached"}
+    return row | fault | {"repaired": False}
 
 
 def _keys(made: pa.Table) -> Iterator[Row]:

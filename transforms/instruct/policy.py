@@ -1,20 +1,23 @@
 """What a recipe says of dialogues: which, from what, by whom."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, StrictInt, model_validator
+from pydantic import BaseModel, Field, StrictFloat, StrictInt, model_validator
 
 from schemas.dialogue import Kind, Language
 from schemas.fingerprint import Json, file_sha256
 from transforms.instruct.checks import CheckPolicy
 from transforms.instruct.labels import Negatives
+from transforms.instruct.prompts import load_prompts, prompts_sha256
 from transforms.instruct.template import KINDS as TEMPLATE_KINDS
 from transforms.instruct.template import templates_sha256
 
 Format = Literal["llava", "lavis", "sharegpt", "openai"]
 PositiveShare = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveCount = Annotated[StrictInt, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # Shares where a recipe names none. What is rare is rare because few images have boxes.
 TEMPLATE_SHARES = {
@@ -27,12 +30,71 @@ TEMPLATE_SHARES = {
 }
 
 
+# LLaVA's own: 58 K, 23 K and 77 K of its 158 K.
+MODEL_SHARES = {Kind.CONVERSATION: 58.0, Kind.DETAIL: 23.0, Kind.REASONING: 77.0}
+
+
+class BudgetPolicy(BaseModel, extra="forbid", frozen=True):
+    """What may be spent in a RUN, and what tokens cost. Nothing here changes what is said."""
+
+    max_usd: NotNegative | None = Field(default=None, description="The cap; needs prices.")
+    max_requests: PositiveCount | None = Field(default=None, description="A cap on requests.")
+    usd_per_million_in: NotNegative = Field(default=0.0, description="Price of prompt tokens.")
+    usd_per_million_out: NotNegative = Field(default=0.0, description="Of completion tokens.")
+    requests_per_minute: PositiveCount | None = Field(
+        default=None, description="Of all workers together."
+    )
+
+    @model_validator(mode="after")
+    def _has_prices(self) -> Self:
+        if self.max_usd is not None and not self.usd_per_million_in + self.usd_per_million_out:
+            raise ValueError("max_usd needs usd_per_million_in and usd_per_million_out")
+        return self
+
+    def usd(self, tokens_in: int, tokens_out: int) -> float:
+        """What so many tokens cost."""
+        micro = tokens_in * self.usd_per_million_in + tokens_out * self.usd_per_million_out
+        return micro / 1e6
+
+
 class InstructPolicy(BaseModel, extra="forbid", frozen=True):
     """Dialogues about the images that a decision keeps, as one corpus."""
 
-    backend: Literal["template"] = Field(
-        default="template", description="template: by rule, from captions, boxes and answers."
+    backend: Literal["template", "endpoint"] = Field(
+        default="template",
+        description="template: by rule, from captions, boxes and answers; endpoint: a server that"
+        " speaks OpenAI's chat completions.",
     )
+    source: Literal["symbolic", "vision"] = Field(
+        default="symbolic",
+        description="What a model is given: captions and boxes, or the image.",
+    )
+    model: str | None = Field(default=None, min_length=1, description="Of an endpoint.")
+    url: str | None = Field(default=None, min_length=1, description="Of an endpoint, up to /v1.")
+    api_key_env: str | None = Field(
+        default=None, description="The environment variable that holds an endpoint's key."
+    )
+    prompts: Path | None = Field(
+        default=None, description="A file with prompts of one's own; else those that ship."
+    )
+    temperature: StrictFloat = Field(default=0.7, ge=0, le=2, description="Of a model's sampling.")
+    max_tokens: StrictInt = Field(default=1024, ge=1, le=32_768, description="Of one reply.")
+    concurrency: StrictInt = Field(
+        default=8, ge=1, le=512, description="Requests under way in one worker."
+    )
+    timeout_s: StrictFloat = Field(
+        default=120.0, gt=0, le=86_400, description="Of one whole reply, each time it is tried."
+    )
+    retries: StrictInt = Field(
+        default=2, ge=0, le=20, description="After an answer that is none, as of broken JSON."
+    )
+    patience_s: StrictFloat = Field(
+        default=300.0, ge=0, le=86_400, description="How long to wait for a server that is lost."
+    )
+    repairs: StrictInt = Field(
+        default=1, ge=0, le=1, description="Requests more for a reply with a fault."
+    )
+    budget: BudgetPolicy = Field(default=BudgetPolicy(), description="What may be spent.")
     language: Language = Field(default="en", description="Of what is said.")
     shares: dict[Kind, PositiveShare] | None = Field(
         default=None, description="{kind: share of all dialogues}; any numbers, as 58 and 23."
@@ -66,42 +128,66 @@ class InstructPolicy(BaseModel, extra="forbid", frozen=True):
         for name in ("shares", "counts"):
             if getattr(self, name) == {}:
                 raise ValueError(f"{name}: name at least one kind")
-        if cannot := [kind.value for kind in self.kinds if kind not in TEMPLATE_KINDS]:
+        self._check_backend()
+        return self
+
+    def _check_backend(self) -> None:
+        """Raises: ValueError: the backend lacks what it needs, or cannot make a kind."""
+        served = self.backend == "endpoint"
+        for name in ("model", "url"):
+            if (getattr(self, name) is not None) != served:
+                raise ValueError(f"`{name}` goes with backend endpoint, which needs it")
+        if not served and self.source == "vision":
+            raise ValueError("source vision needs backend endpoint: no rule looks at pictures")
+        cannot = [kind.value for kind in self.kinds if kind not in TEMPLATE_KINDS]
+        if cannot and not served:
             can = ", ".join(TEMPLATE_KINDS)
             raise ValueError(
                 f"the backend template cannot make {cannot[0]}, which no caption states: {can}"
             )
-        return self
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds that are wanted, in one order."""
-        wanted = self.counts or self.shares or TEMPLATE_SHARES
-        return tuple(kind for kind in Kind if kind in wanted)
+        return tuple(kind for kind in Kind if kind in self._wanted)
 
     @property
     def weights(self) -> tuple[float, ...]:
         """The share or count of each of `kinds`."""
-        wanted = self.counts or self.shares or TEMPLATE_SHARES
-        return tuple(float(wanted[kind]) for kind in self.kinds)
+        return tuple(float(self._wanted[kind]) for kind in self.kinds)
+
+    @property
+    def _wanted(self) -> Mapping[Kind, float]:
+        shares = TEMPLATE_SHARES if self.backend == "template" else MODEL_SHARES
+        return self.counts or self.shares or shares
 
 
 def making_identity(policy: InstructPolicy) -> dict[str, Json]:
     """What makes two replies the same, besides what is known of their image."""
-    return {
+    common: dict[str, Json] = {
         "backend": policy.backend,
         "language": policy.language,
         "seed": policy.seed,
-        "negatives": policy.negatives,
         "annotations": annotations_digest(policy),
-        "templates": templates_sha256(),
     }
+    if policy.backend == "template":
+        return common | {"negatives": policy.negatives, "templates": templates_sha256()}
+    names = {"model", "source", "temperature", "max_tokens", "repairs"}
+    prompts: Json = {
+        "name": load_prompts(policy.prompts, policy.language).title,
+        "sha256": prompts_sha256(policy.prompts, policy.language),
+    }
+    checks: Json = policy.checks.model_dump(mode="json") if policy.repairs else None
+    return common | policy.model_dump(include=names) | {"prompts": prompts, "checks": checks}
 
 
 def planning_identity(policy: InstructPolicy) -> dict[str, Json]:
-    """What decides which dialogues are made and kept."""
-    settings = {"shares", "counts", "per_image", "seed", "checks"}
-    return policy.model_dump(mode="json", include=settings)
+    """What decides which dialogues are made and kept: the caps too, as what is over them is left
+    out."""
+    settings = policy.model_dump(
+        mode="json", include={"shares", "counts", "per_image", "seed", "checks"}
+    )
+    return settings | policy.budget.model_dump(include={"max_usd", "max_requests"})
 
 
 def annotations_digest(policy: InstructPolicy) -> str | None:

@@ -20,7 +20,8 @@ from transforms.instruct.ledger import (
     judge_made,
     read_ledger,
 )
-from transforms.instruct.making import Maker, load_maker, make_missing, read_planned
+from transforms.instruct.makers import load_maker
+from transforms.instruct.making import Maker, make_missing, read_planned
 from transforms.instruct.place import Place
 from transforms.instruct.plan import SURVEY_SCHEMA, plan_dialogues
 from transforms.instruct.policy import InstructPolicy
@@ -28,6 +29,7 @@ from transforms.instruct.subjects import Subject, Unit, cut_by_shard, subjects_o
 from transforms.shards.commit import Draft, committed
 from transforms.shards.corpus import finish_corpus
 from transforms.shards.measures import free_part, measure_parts, read_measure
+from transforms.shards.pool import PoolImages
 from transforms.shards.tables import read_committed
 from transforms.shards.work import at_work
 
@@ -65,7 +67,7 @@ def survey(unit: Unit, place: Place, policy: InstructPolicy) -> Iterator[pa.Reco
         return
     shard, _ = unit
     with at_work(place.run, place.stage, shard_name(shard)):
-        maker = load_maker(policy)
+        maker = load_maker(policy, place.run)
         rows = [
             {"uid": subject.uid, "shard": shard, "possible": maker.possible(subject)}
             for subject in _subjects(unit, place, maker)
@@ -98,7 +100,7 @@ def make_and_judge(unit: Unit, place: Place, policy: InstructPolicy, _planned: b
     manifest = dialogues_manifest(place.folder, shard)
     if committed(manifest) is None:
         with at_work(place.run, place.stage, shard_name(shard)) as work:
-            maker = load_maker(policy)
+            maker = load_maker(policy, place.run)
             subjects = {one.uid: one for one in _subjects(unit, place, maker)}
             planned = _planned_of(place, shard)
             _commit_made(place, shard, planned, subjects, maker)
@@ -192,7 +194,9 @@ def _commit_made(
     """Commit one more part of what was made, if something is missing."""
     manifest = free_part(place.measure, shard)
     is_first = not measure_parts(place.measure, shard)
-    found = make_missing(planned, subjects, read_measure(place.measure, shard), maker)
+    there = read_measure(place.measure, shard)
+    with PoolImages(Layout(place.run).pool, shard) as images:
+        found = make_missing(planned, subjects, there, maker, images)
     if found.num_rows or is_first:
         with Draft(manifest) as draft:
             pq.write_table(found, draft.path(f"{manifest.stem}.parquet"))

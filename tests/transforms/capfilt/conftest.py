@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from chat_server import server
 from PIL import Image
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -248,3 +249,6 @@ def _blip2_config(**more: object) -> transformers.Blip2Config:
         image_token_index=IMAGE,
         **more,
     )
+
+
+__all__ = ["server"]

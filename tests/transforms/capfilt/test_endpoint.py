@@ -1,17 +1,14 @@
 """The endpoint against a server of the test's own, on loopback."""
 
 import base64
-import contextlib
-import dataclasses
 import io
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from chat_server import KEY, Reply, Server, by_seed, fail, say
 from PIL import Image, ImageChops, ImageStat
 
 from schemas.errors import BadInputError, RunFailedError
@@ -20,77 +17,6 @@ from transforms.capfilt.endpoint import Endpoint, load_endpoint
 from transforms.capfilt.models import ModelError, RefusedError
 from transforms.capfilt.policy import PROMPTS, CaptionerPolicy
 from transforms.chat import client
-
-KEY = "sk-very-secret-1234"
-Reply = tuple[int, dict[str, str], Any]
-Speak = Callable[[dict[str, Any]], Reply]
-
-
-@dataclasses.dataclass
-class Server:
-    """What was asked, and what is said to it."""
-
-    url: str
-    speak: Speak
-    asked: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    headers: list[dict[str, str]] = dataclasses.field(default_factory=list)
-    most_at_once: int = 0
-
-    @property
-    def seeds(self) -> list[int]:
-        return sorted(one["seed"] for one in self.asked)
-
-
-def _say(text: str | None, **more: Any) -> Reply:
-    choice = {"index": 0, "finish_reason": "stop", **more.pop("choice", {})}
-    message = {"role": "assistant", "content": text, **more}
-    said = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
-    return 200, {}, {**said, "choices": [{**choice, "message": message}]}
-
-
-def _seed(asked: dict[str, Any]) -> Reply:
-    return _say(f" a caption\nof seed {asked['seed']} ")
-
-
-def _fail(status: int, message: str = "no", **headers: str) -> Reply:
-    return status, headers, {"error": {"message": message}}
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    lock, at_once = threading.Lock(), 0
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            nonlocal at_once
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                at_once += 1
-                server.most_at_once = max(server.most_at_once, at_once)
-                server.asked.append({**asked, "path": self.path})
-                server.headers.append({k.lower(): v for k, v in self.headers.items()})
-            status, headers, said = server.speak(asked)
-            with lock:
-                at_once -= 1
-            body = said if isinstance(said, bytes) else json.dumps(said).encode()
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", **headers}.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body)))
-            with contextlib.suppress(BrokenPipeError):  # who asked may have given up
-                self.end_headers()
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None: ...
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server = Server(f"http://127.0.0.1:{listening.server_port}/v1", _seed)
-    thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-    thread.start()
-    yield server
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
 
 
 @pytest.fixture
@@ -173,7 +99,7 @@ def test_as_many_requests_at_once_as_were_allowed(
 ):
     def slow(asked: dict[str, Any]) -> Reply:
         time.sleep(0.1)
-        return _seed(asked)
+        return by_seed(asked)
 
     server.speak = slow
     load(concurrency=concurrency).caption(pictures, [[n] for n in range(6)])
@@ -184,7 +110,7 @@ def test_as_many_requests_at_once_as_were_allowed(
 def test_a_passing_failure_is_asked_again(
     status: int, server: Server, load: Callable[..., Endpoint], pictures: list[Image.Image]
 ):
-    replies = iter([_fail(status), _fail(status), _say("at last")])
+    replies = iter([fail(status), fail(status), say("at last")])
     server.speak = lambda asked: next(replies)
     assert load(retries=2).caption(pictures[:1], [[1]]) == [["at last"]]
     assert len(server.asked) == 3
@@ -193,7 +119,7 @@ def test_a_passing_failure_is_asked_again(
 def test_a_server_says_when_to_come_again(
     server: Server, load: Callable[..., Endpoint], pictures: list[Image.Image]
 ):
-    replies = iter([_fail(429, Retry_After="1"), _say("at last")])
+    replies = iter([fail(429, Retry_After="1"), say("at last")])
     server.speak = lambda asked: next(replies)
     began = time.monotonic()
     assert load().caption(pictures[:1], [[1]]) == [["at last"]]
@@ -203,7 +129,7 @@ def test_a_server_says_when_to_come_again(
 def test_retries_come_to_an_end(
     server: Server, load: Callable[..., Endpoint], pictures: list[Image.Image]
 ):
-    server.speak = lambda asked: _fail(503, "too busy")
+    server.speak = lambda asked: fail(503, "too busy")
     with pytest.raises(ModelError, match=r"^http://127[^\n]+ gave no reply: status 503[^\n]+\.$"):
         load(retries=1).caption(pictures[:1], [[1]])
     assert len(server.asked) == 2
@@ -216,7 +142,7 @@ def test_a_server_that_says_nothing_is_given_up(
 
     def wait(asked: dict[str, Any]) -> Reply:
         over.wait(10)
-        return _seed(asked)
+        return by_seed(asked)
 
     server.speak = wait
     with pytest.raises(ModelError, match="timed out"):
@@ -236,7 +162,7 @@ def test_a_server_that_is_not_there_is_a_fault(
 def test_a_wrong_key_or_name_ends_the_run_at_once(
     status: int, server: Server, load: Callable[..., Endpoint], pictures: list[Image.Image]
 ):
-    server.speak = lambda asked: _fail(status, f"Incorrect API key provided: {KEY}")
+    server.speak = lambda asked: fail(status, f"Incorrect API key provided: {KEY}")
     with pytest.raises(RunFailedError, match=f"status {status}") as told:
         load(concurrency=1).caption(pictures, [[n] for n in range(6)])
     assert KEY not in str(told.value)
@@ -247,13 +173,13 @@ def test_a_wrong_key_or_name_ends_the_run_at_once(
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
-        (_say(""), "empty"),
-        (_say(None), "empty"),
-        (_say(" \n "), "empty"),
-        (_say(None, refusal="I will not"), "refusal"),
-        (_say("par", choice={"finish_reason": "content_filter"}), "refusal"),
-        (_say("a dog on", choice={"finish_reason": "length"}), r"cut off after 60 .*`max_tokens`"),
-        (_fail(400, f"odd picture, {KEY}"), r"odd picture, \*\*\*"),
+        (say(""), "empty"),
+        (say(None), "empty"),
+        (say(" \n "), "empty"),
+        (say(None, refusal="I will not"), "refusal"),
+        (say("par", choice={"finish_reason": "content_filter"}), "refusal"),
+        (say("a dog on", choice={"finish_reason": "length"}), r"cut off after 60 .*`max_tokens`"),
+        (fail(400, f"odd picture, {KEY}"), r"odd picture, \*\*\*"),
         ((200, {}, {"choices": []}), "no chat completion"),
         ((200, {}, {"choices": [{}]}), "no chat completion"),
         ((200, {}, []), "no chat completion"),
@@ -263,8 +189,8 @@ def test_a_wrong_key_or_name_ends_the_run_at_once(
         ((200, {}, {"choices": {"a": 1}}), "no chat completion"),
         ((200, {}, {"choices": 5}), "no chat completion"),
         ((200, {}, {"choices": [{"message": "a dog"}]}), "no chat completion"),
-        (_say([{"type": "text", "text": "a dog"}]), "no chat completion"),  # pyright: ignore[reportArgumentType]
-        (_say("a dog " * 200_000), "over 1,048,576 bytes"),
+        (say([{"type": "text", "text": "a dog"}]), "no chat completion"),  # pyright: ignore[reportArgumentType]
+        (say("a dog " * 200_000), "over 1,048,576 bytes"),
     ],
 )
 def test_no_caption_is_a_fault_of_that_picture(
@@ -285,10 +211,10 @@ def test_no_caption_is_a_fault_of_that_picture(
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (_say(None, refusal="I will not"), RefusedError),
+        (say(None, refusal="I will not"), RefusedError),
         ((400, {}, {"error": {"message": "no", "code": "content_filter"}}), RefusedError),
         ((400, {}, {"error": {"message": "no", "code": "unknown_parameter"}}), ModelError),
-        (_fail(422), ModelError),
+        (fail(422), ModelError),
     ],
 )
 def test_what_a_picture_shows_is_told_from_what_is_wrong_with_the_request(
@@ -308,7 +234,7 @@ def test_what_a_picture_shows_is_told_from_what_is_wrong_with_the_request(
 def test_half_a_character_spoils_no_table(
     server: Server, load: Callable[..., Endpoint], pictures: list[Image.Image]
 ):
-    server.speak = lambda asked: _say("a cat \ud83d sits")
+    server.speak = lambda asked: say("a cat \ud83d sits")
     assert load().caption(pictures[:1], [[1]]) == [["a cat ? sits"]]
 
 
@@ -325,7 +251,7 @@ def test_an_answer_that_drips_is_given_up() -> None:
 def test_a_bad_picture_costs_its_neighbours_nothing(
     server: Server, load: Callable[..., Endpoint], pictures: list[Image.Image]
 ):
-    server.speak = lambda asked: _fail(400) if asked["seed"] == 3 else _seed(asked)
+    server.speak = lambda asked: fail(400) if asked["seed"] == 3 else by_seed(asked)
     captioner, seeds = load(), [[2 * n, 2 * n + 1] for n in range(4)]
 
     def work(places: list[int]) -> Sequence[list[str] | None]:
@@ -351,7 +277,7 @@ def test_what_waits_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(endpoint, "REMEMBERED", 3)
-    server.speak = lambda asked: _fail(400) if asked["seed"] == 5 else _seed(asked)
+    server.speak = lambda asked: fail(400) if asked["seed"] == 5 else by_seed(asked)
     captioner = load()
     with pytest.raises(ModelError):
         captioner.caption(pictures, [[n] for n in range(6)])

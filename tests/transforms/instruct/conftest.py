@@ -1,0 +1,5 @@
+"""Fixtures that tests of dialogues share."""
+
+from chat_server import server
+
+__all__ = ["server"]

@@ -1,0 +1,130 @@
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import RunFailedError
+from transforms.instruct.replies import (
+    Cap,
+    OverBudgetError,
+    Replies,
+    Spend,
+    Stored,
+    request_digest,
+)
+
+SAID = Stored("a dog", None, 100, 10)
+FREE = Cap()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Replies]:
+    found = Replies(tmp_path / "run" / "replies.sqlite")
+    yield found
+    found.close()
+
+
+def test_what_was_said_is_kept_with_what_it_cost(store: Replies, tmp_path: Path) -> None:
+    assert store.get("d") is None
+    store.put(store.reserve(0.5, FREE), "d", SAID, 0.2)
+    assert store.get("d") == SAID
+    other = Replies(tmp_path / "run" / "replies.sqlite")
+    assert other.get("d") == SAID
+    assert other.spend() == Spend(requests=1, tokens_in=100, tokens_out=10, usd=0.2, lost=0)
+    other.close()
+
+
+def test_the_cap_counts_what_is_in_flight(store: Replies) -> None:
+    cap = Cap(usd=1.0)
+    first = store.reserve(0.6, cap)
+    with pytest.raises(OverBudgetError):
+        store.reserve(0.6, cap)
+    store.put(first, "d", SAID, 0.3)
+    second = store.reserve(0.6, cap)  # the first came cheaper than it might have
+    store.drop(second)
+    store.reserve(0.7, cap)
+    assert store.spend().usd == pytest.approx(0.3)
+
+
+def test_requests_are_capped_too(store: Replies) -> None:
+    cap = Cap(requests=2)
+    store.put(store.reserve(0, cap), "d", SAID, 0)
+    store.reserve(0, cap)
+    with pytest.raises(OverBudgetError):
+        store.reserve(0, cap)
+
+
+def test_what_was_lost_counts_as_paid(store: Replies) -> None:
+    store.lose(store.reserve(0.4, FREE))
+    store.reserve(0.5, FREE)  # its process dies
+    store.note_lost()
+    found = store.spend()
+    assert (found.requests, found.lost, found.usd) == (2, 2, pytest.approx(0.9))
+    store.note_lost()
+    assert store.spend() == found
+
+
+def test_requests_wait_for_their_turn_in_the_minute(store: Replies) -> None:
+    began = time.monotonic()
+    for _ in range(4):
+        store.drop(store.reserve(0, Cap(per_minute=1200)))
+    assert 0.15 <= time.monotonic() - began < 5
+
+
+def test_threads_and_connections_share_one_budget(store: Replies, tmp_path: Path) -> None:
+    other = Replies(tmp_path / "run" / "replies.sqlite")
+    gone: list[int] = []
+
+    def spend(one: Replies, name: str) -> None:
+        for n in range(40):
+            try:
+                one.put(one.reserve(1.0, Cap(usd=50.0)), f"{name}{n}", SAID, 1.0)
+                gone.append(1)
+            except OverBudgetError:
+                return
+
+    threads = [
+        threading.Thread(target=spend, args=(s, str(n)))
+        for n, s in enumerate([store, other, store])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+    assert len(gone) == 50
+    assert store.spend().usd == 50
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "replies.sqlite"
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(RunFailedError, match=r"replies in .*replies\.sqlite cannot be read"):
+        Replies(path)
+
+
+def test_a_full_disk_ends_the_run(store: Replies, tmp_path: Path) -> None:
+    store._db.execute("PRAGMA max_page_count = 20")
+    long = Stored("x" * 200_000, None, 1, 1)
+    ticket = store.reserve(0, FREE)
+    with pytest.raises(RunFailedError, match="full"):
+        store.put(ticket, "d", long, 0)
+    store.put(ticket, "e", SAID, 0)
+    assert (store.get("d"), store.get("e")) == (None, SAID)
+
+
+def test_the_digest_is_of_model_parameters_messages_and_image() -> None:
+    shown = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,AAAA"}}
+    text = {"type": "text", "text": "what?"}
+    request = {"model": "m", "seed": 1, "messages": [{"role": "user", "content": [shown, text]}]}
+    same = request_digest(request, "s1")
+    again = {**shown, "image_url": {"url": "data:image/jpeg;base64,BBBB"}}
+    other = {**request, "messages": [{"role": "user", "content": [again, text]}]}
+    assert request_digest(other, "s1") == same
+    assert request_digest(request, "s2") != same
+    assert request_digest({**request, "seed": 2}, "s1") != same
+    assert request_digest({**request, "model": "n"}, "s1") != same
+    asked = [{"role": "user", "content": [shown, {**text, "text": "who?"}]}]
+    assert request_digest({**request, "messages": asked}, "s1") != same

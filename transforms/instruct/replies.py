@@ -1,0 +1,222 @@
+"""Every reply that was paid for, by the digest of what was asked, and what has been spent.
+
+One SQLite file in a RUN, which all workers of a machine share. A reply is in it as soon as it is
+there, so that a run that is killed pays again at most for the requests that were in flight; these
+are counted. The budget's cap and the limit on requests a minute are kept in the same transactions.
+"""
+
+import hashlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import RunFailedError
+from schemas.fingerprint import Json
+
+REPLIES_FILE = "replies.sqlite"
+_WAIT_S = 60.0  # for another worker's transaction
+_TABLES = """
+CREATE TABLE IF NOT EXISTS replies (
+    digest TEXT PRIMARY KEY, text TEXT, refused TEXT, tokens_in INTEGER, tokens_out INTEGER
+);
+CREATE TABLE IF NOT EXISTS asked (
+    id INTEGER PRIMARY KEY, usd REAL, lost INTEGER DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS totals (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    requests INTEGER, tokens_in INTEGER, tokens_out INTEGER, usd REAL, reserved REAL, next_at REAL
+);
+INSERT OR IGNORE INTO totals VALUES (1, 0, 0, 0, 0.0, 0.0, 0.0);
+"""
+
+
+class OverBudgetError(Exception):
+    """Another request might pass the cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a model said, or why its server refused."""
+
+    text: str
+    refused: str | None
+    tokens_in: int
+    tokens_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """What may be spent, and how fast; None: as much as it takes."""
+
+    usd: float | None = None
+    requests: int | None = None
+    per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What was asked and what it cost."""
+
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    usd: float
+    lost: int  # of these, such as gave nothing: in flight when a process or connection died
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request that is about to be made."""
+
+    number: int
+    usd: float  # what it may cost at most
+
+
+class Replies:
+    """The store in one RUN. Threads may share one; so may processes the file.
+
+    Raises: RunFailedError: the file cannot be read or written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_TABLES)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def get(self, digest: str) -> Stored | None:
+        """What was said to this once, if it was asked."""
+        with self._told(), self._lock:
+            row = self._db.execute(
+                "SELECT text, refused, tokens_in, tokens_out FROM replies WHERE digest = ?",
+                (digest,),
+            ).fetchone()
+        return None if row is None else Stored(*row)
+
+    def reserve(self, usd: float, cap: Cap) -> Ticket:
+        """Set the most that a request may cost aside, and wait for its turn in the minute.
+
+        Raises: OverBudgetError: the cap does not allow it."""
+        with self._transaction() as db:
+            requests, spent, reserved, next_at = db.execute(
+                "SELECT requests, usd, reserved, next_at FROM totals"
+            ).fetchone()
+            (flying,) = db.execute("SELECT count(*) FROM asked WHERE lost = 0").fetchone()
+            if cap.usd is not None and spent + reserved + usd > cap.usd + 1e-9:
+                raise OverBudgetError
+            if cap.requests is not None and requests + flying >= cap.requests:
+                raise OverBudgetError
+            now = time.time()
+            turn = max(now, next_at) if cap.per_minute else now
+            after = turn + 60 / cap.per_minute if cap.per_minute else next_at
+            db.execute("UPDATE totals SET reserved = reserved + ?, next_at = ?", (usd, after))
+            number = db.execute("INSERT INTO asked (usd) VALUES (?)", (usd,)).lastrowid
+        time.sleep(max(0.0, turn - time.time()))
+        return Ticket(number or 0, usd)
+
+    def put(self, ticket: Ticket, digest: str, stored: Stored, usd: float) -> None:
+        """Store what a request gave, and what it cost."""
+        with self._transaction() as db:
+            self._end(db, ticket)
+            db.execute(
+                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)",
+                (digest, stored.text, stored.refused, stored.tokens_in, stored.tokens_out),
+            )
+            db.execute(
+                "UPDATE totals SET requests = requests + 1, tokens_in = tokens_in + ?,"
+                " tokens_out = tokens_out + ?, usd = usd + ?",
+                (stored.tokens_in, stored.tokens_out, usd),
+            )
+
+    def drop(self, ticket: Ticket) -> None:
+        """A request that gave nothing to store, and is taken to have cost nothing."""
+        with self._transaction() as db:
+            self._end(db, ticket)
+
+    def lose(self, ticket: Ticket) -> None:
+        """A request that may have been paid for, and gave nothing: its most is taken for spent."""
+        with self._transaction() as db:
+            db.execute("UPDATE asked SET lost = 1 WHERE id = ?", (ticket.number,))
+            db.execute(
+                "UPDATE totals SET requests = requests + 1, usd = usd + ?,"
+                " reserved = max(0.0, reserved - ?)",
+                (ticket.usd, ticket.usd),
+            )
+
+    def note_lost(self) -> None:
+        """Whatever is in flight was lost with its process. Only under the run's lock, before any
+        worker asks: its most is taken for spent."""
+        with self._transaction() as db:
+            flying = db.execute("UPDATE asked SET lost = 1 WHERE lost = 0").rowcount
+            db.execute(
+                "UPDATE totals SET requests = requests + ?, usd = usd + reserved, reserved = 0.0",
+                (flying,),
+            )
+
+    def spend(self) -> Spend:
+        """What was spent so far."""
+        with self._told(), self._lock:
+            requests, tokens_in, tokens_out, usd = self._db.execute(
+                "SELECT requests, tokens_in, tokens_out, usd FROM totals"
+            ).fetchone()
+            (lost,) = self._db.execute("SELECT count(*) FROM asked WHERE lost = 1").fetchone()
+        return Spend(
+            requests=requests, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, lost=lost
+        )
+
+    def _end(self, db: sqlite3.Connection, ticket: Ticket) -> None:
+        db.execute("DELETE FROM asked WHERE id = ?", (ticket.number,))
+        db.execute("UPDATE totals SET reserved = max(0.0, reserved - ?)", (ticket.usd,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._told(), self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as err:
+            raise RunFailedError(
+                f"The replies in {self._path} cannot be read or written ({err}); what is in the"
+                " file is kept: run again."
+            ) from err
+
+
+def request_digest(request: dict[str, Any], image_sha256: str | None) -> str:
+    """Of model, parameters, messages and image. The image's data in the messages do not count."""
+    told: Json = {
+        **{name: value for name, value in request.items() if name != "messages"},
+        "messages": [_without_data(message) for message in request["messages"]],
+        "image": image_sha256,
+    }
+    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _without_data(message: dict[str, Any]) -> Json:
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    shown = [part if part["type"] == "text" else part["type"] for part in content]
+    return {**message, "content": shown}
