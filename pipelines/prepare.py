@@ -16,6 +16,7 @@ from schemas.errors import BadInputError
 from schemas.fingerprint import file_sha256, fingerprint
 from schemas.layout import Layout, pool_manifest, shard_name
 from transforms.fetch.adopt import list_pool_shards, read_pool_columns
+from transforms.instruct.replies import note_lost
 from transforms.read.policy import InputPolicy
 from transforms.read.rows import cut_by_image, make_uids, number_rows
 from transforms.read.table import check_uids, list_files, read_list
@@ -32,6 +33,7 @@ def prepare(recipe: Recipe, run: Path) -> Job:
     identity = _identity(recipe)
     _check_identity(layout, identity)
     sweep(run)
+    note_lost(run)
     pool_identity = fingerprint(identity)
     shards = _cut_rows(recipe.input, layout, pool_identity)
     write_atomically(layout.identity, _pretty(identity))

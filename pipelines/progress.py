@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipelines.job import Job
+from transforms.instruct.replies import read_spend
 
 LINE_EVERY_S = 10.0
 
@@ -56,7 +57,7 @@ def _bar(console: Console) -> Progress:
 
 def _advance(bar: Progress, task: int, job: Job) -> None:
     done, planned, at = count_units(job)
-    bar.update(task, completed=done, total=planned, description=at)  # pyright: ignore
+    bar.update(task, completed=done, total=planned, description=at + _spent(job))  # pyright: ignore
 
 
 class _Lines:
@@ -74,4 +75,11 @@ class _Lines:
 
 def _line(job: Job) -> str:
     done, planned, at = count_units(job)
-    return f"{at}: {done} of {planned} units committed"
+    return f"{at}: {done} of {planned} units committed{_spent(job)}"
+
+
+def _spent(job: Job) -> str:
+    """What dialogues have cost so far, where a server is asked for them."""
+    served = any(policy.backend != "template" for policy in job.recipe.instruct.values())
+    spend = read_spend(job.run) if served else None
+    return "" if spend is None else f", {spend.requests} requests, {spend.usd:.2f} USD"

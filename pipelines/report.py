@@ -10,9 +10,10 @@ from pipelines.job import Job
 from schemas.errors import RunFailedError
 from schemas.layout import decision_manifest
 from schemas.outcome import Stage
-from schemas.report import Dialogues, RunReport
+from schemas.report import Dialogues, RunReport, Spend
 from transforms.decide.ledger import read_funnel
 from transforms.instruct.ledger import read_counts
+from transforms.instruct.replies import read_spend
 from transforms.shards.commit import committed, read_manifest
 from transforms.shards.corpus import MANIFEST
 
@@ -39,6 +40,7 @@ def make_report(job: Job) -> RunReport:
         dropped=funnel["dropped"],
         corpora={name: str(folder) for name, folder in corpora.items()},
         dialogues={name: _dialogues(job, name) for name in job.recipe.instruct},
+        spend=read_spend(job.run),
         seconds=seconds,
         stage_images=images,
     )
@@ -49,6 +51,8 @@ def print_report(report: RunReport, console: Console) -> None:
     console.print(_funnel_table(report))
     for name, found in report.dialogues.items():
         console.print(_dialogues_table(name, found))
+    if report.spend is not None:
+        console.print(told_spend(report.spend), highlight=False)
     if report.planted is not None and report.good is not None:
         console.print(_planted_table(report))
     if not report.kept:
@@ -78,6 +82,13 @@ def _funnel_table(report: RunReport) -> Table:
         for source, count in report.captions.items():
             table.add_row("", f"{source} captions", f"{count:,}", "", "")
     return table
+
+
+def told_spend(spend: Spend) -> str:
+    """In one line."""
+    lost = f", {spend.lost:,} of them for nothing" if spend.lost else ""
+    tokens = f"{spend.tokens_in:,} tokens in and {spend.tokens_out:,} out"
+    return f"spent: {spend.requests:,} requests{lost}, {tokens}, {spend.usd:.4f} USD"
 
 
 def _dialogues_table(name: str, found: Dialogues) -> Table:

@@ -25,6 +25,19 @@ class Dialogues(BaseModel):
     dropped: dict[str, int] = Field(description="{reason: dialogues}.")
 
 
+class Spend(BaseModel, frozen=True):
+    """What was asked of servers for dialogues in a RUN, in all runs of it, and what it cost."""
+
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    usd: float = Field(description="By the recipe's prices; requests that were lost at their most.")
+    lost: int = Field(
+        description="Of these requests, such as gave nothing, and may have been paid for: they were"
+        " in flight when a process or a connection died, or the answer was none."
+    )
+
+
 class RunReport(BaseModel, extra="forbid"):
     """The outcome of `pairmill run` and `pairmill demo`; counts are read from the ledgers."""
 
@@ -40,6 +53,7 @@ class RunReport(BaseModel, extra="forbid"):
     )
     corpora: dict[str, str] = Field(description="{name: folder}, those of dialogues too.")
     dialogues: dict[str, Dialogues] = Field(default={}, description="Of each name.")
+    spend: Spend | None = Field(default=None, description="None: no server was ever asked.")
     seconds: dict[str, float] = Field(
         description="{stage: seconds that workers spent in it}, summed from committed units."
     )

@@ -65,7 +65,7 @@ class ChatClient:
 
         Raises: LostServerError, RefusedRequestError, ChatError; RunFailedError: no request will
             go through: the key, the model or the URL is wrong."""
-        import httpx
+        import httpx2
         import openai
 
         completions = self.client.chat.completions.with_streaming_response
@@ -84,7 +84,7 @@ class ChatClient:
             ) from None
         except openai.APIStatusError as err:
             raise self._of_status(err) from None
-        except (openai.OpenAIError, httpx.HTTPError, TimeoutError) as err:
+        except (openai.OpenAIError, httpx2.HTTPError, TimeoutError) as err:
             told = self._told(str(err) or type(err).__name__)
             raise LostServerError(told, sent=_was_sent(err)) from None
         except (ValueError, RecursionError) as err:
@@ -154,10 +154,10 @@ def load_chat_client(
 
 def _was_sent(err: Exception) -> bool:
     """Whether the connection stood before it failed."""
-    import httpx
+    import httpx2
 
     cause = err.__cause__ or err
-    return not isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    return not isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
 
 
 def _read(parts: Iterable[bytes], seconds: float) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 
 from schemas.errors import RunFailedError
 from schemas.fingerprint import Json
+from schemas.report import Spend
 
 REPLIES_FILE = "replies.sqlite"
 _WAIT_S = 60.0  # for another worker's transaction
@@ -34,6 +35,30 @@ CREATE TABLE IF NOT EXISTS totals (
 );
 INSERT OR IGNORE INTO totals VALUES (1, 0, 0, 0, 0.0, 0.0, 0.0);
 """
+
+
+def read_spend(run: Path) -> "Spend | None":
+    """What a RUN has spent; None where nothing was ever asked for."""
+    path = run / REPLIES_FILE
+    if not path.is_file():
+        return None
+    replies = Replies(path)
+    try:
+        return replies.spend()
+    finally:
+        replies.close()
+
+
+def note_lost(run: Path) -> None:
+    """What was in flight when the last run of a RUN died may have been paid for. Only under the
+    run's lock, before any worker asks."""
+    path = run / REPLIES_FILE
+    if path.is_file():
+        replies = Replies(path)
+        try:
+            replies.note_lost()
+        finally:
+            replies.close()
 
 
 class OverBudgetError(Exception):
@@ -57,17 +82,6 @@ class Cap:
     usd: float | None = None
     requests: int | None = None
     per_minute: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spend:
-    """What was asked and what it cost."""
-
-    requests: int
-    tokens_in: int
-    tokens_out: int
-    usd: float
-    lost: int  # of these, such as gave nothing: in flight when a process or connection died
 
 
 @dataclass(frozen=True, slots=True)

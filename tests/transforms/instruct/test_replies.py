@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import RunFailedError
+from schemas.report import Spend
 from transforms.instruct.replies import (
     Cap,
     OverBudgetError,
     Replies,
-    Spend,
     Stored,
     request_digest,
 )
