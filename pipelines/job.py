@@ -19,6 +19,7 @@ from schemas.layout import (
     outcome_manifest,
     plan_manifest,
 )
+from transforms.chat.client import read_key
 from transforms.decide.ledger import read_funnel
 from transforms.decide.rule import Rule
 from transforms.decide.screen import Step
@@ -203,6 +204,7 @@ class Job:
             check_measure(self.recipe.policy(name))
         for policy in self.recipe.instruct.values():
             read_annotations(policy.annotations)
+            read_key(policy.url or "", policy.api_key_env)
 
     def save(self) -> str:
         """The job as JSON, for `load`."""

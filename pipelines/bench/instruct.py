@@ -15,7 +15,7 @@ from transforms.instruct.parse import ParseError, parse_blocks
 
 PRECISION, RECALL = 0.95, 0.85  # marks
 # Faults of the request; no reply has them.
-_NOT_OF_TEXTS = (DialogueFault.NO_REPLY, DialogueFault.REFUSED)
+OF_REQUESTS = {DialogueFault.NO_REPLY, DialogueFault.REFUSED, DialogueFault.OVER_BUDGET}
 _MADE = Making(backend="people", model="", source="symbolic", prompt="", prompt_sha256="")
 
 
@@ -63,7 +63,7 @@ def _dialogue(one: Labelled) -> Dialogue:
 def _of_each(labelled: Sequence[Labelled], found: Sequence[DialogueFault | None]) -> list[Mark]:
     marks: list[Mark] = []
     for reason in DialogueFault:
-        if reason in _NOT_OF_TEXTS:
+        if reason in OF_REQUESTS:
             continue
         wrong = [one.wrong is reason for one in labelled]
         said = [one is reason for one in found]

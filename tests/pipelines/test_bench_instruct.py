@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.bench.instruct import PRECISION, RECALL, main
+from pipelines.bench.instruct import OF_REQUESTS, PRECISION, RECALL, main
 from pipelines.bench.spoilt import SYMBOLS_FILE, labelled_set
 from schemas.dialogue import DialogueFault
 
@@ -21,8 +21,7 @@ def test_every_way_to_spoil_changes_a_dialogue() -> None:
     good = [one for one in labelled if one.wrong is None]
     spoilt = [one for one in labelled if one.wrong is not None]
     assert not [one for one in spoilt if replace(one, wrong=None) in good]
-    of_requests = {DialogueFault.NO_REPLY, DialogueFault.REFUSED}
-    assert {one.wrong for one in spoilt} == set(DialogueFault) - of_requests
+    assert {one.wrong for one in spoilt} == set(DialogueFault) - OF_REQUESTS
     assert labelled == labelled_set(DATA, seed=0)
     assert labelled != labelled_set(DATA, seed=1)
 

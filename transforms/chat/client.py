@@ -133,14 +133,7 @@ def load_chat_client(
     Raises: BadInputError: the variable that should hold the key is not set, or holds no key."""
     import openai  # slow to import, and only endpoints need it
 
-    key = NO_KEY
-    if api_key_env is not None:
-        key = os.environ.get(api_key_env, "").strip()
-        if not key or not key.isascii() or not key.isprintable():
-            raise BadInputError(
-                f"The environment variable {api_key_env} should hold the key of {url}, but"
-                f" {'holds no key' if key else 'is not set'}."
-            )
+    key = read_key(url, api_key_env)
     client = openai.OpenAI(
         base_url=url,
         api_key=key,
@@ -150,6 +143,21 @@ def load_chat_client(
         default_headers={"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()},  # pyright: ignore[reportArgumentType]
     )
     return ChatClient(url=url, timeout_s=timeout_s, client=client, key=key)
+
+
+def read_key(url: str, api_key_env: str | None) -> str:
+    """A server's key, from the environment only.
+
+    Raises: BadInputError: the variable that should hold it is not set, or holds no key."""
+    if api_key_env is None:
+        return NO_KEY
+    key = os.environ.get(api_key_env, "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise BadInputError(
+            f"The environment variable {api_key_env} should hold the key of {url}, but"
+            f" {'holds no key' if key else 'is not set'}."
+        )
+    return key
 
 
 def _was_sent(err: Exception) -> bool:
