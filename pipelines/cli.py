@@ -154,6 +154,24 @@ def hashes(
 
 
 @app.command()
+def forecast(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    out: Out = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a recipe's dialogues will ask of servers: requests, tokens, money, time."""
+    from pipelines.forecast import forecast_recipe, print_forecasts
+    from pipelines.recipe_file import load_recipe
+
+    found, exact = forecast_recipe(load_recipe(recipe), out)
+    if as_json:
+        print(json.dumps({"exact": exact, "forecasts": [one.model_dump() for one in found]}))
+    else:
+        print_forecasts(found, exact, Console())
+
+
+@app.command()
 def verify(
     corpus: Annotated[Path, typer.Argument(help="A folder of shards with manifest.json.")],
     as_json: Json = False,

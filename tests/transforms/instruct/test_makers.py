@@ -14,7 +14,8 @@ from schemas.context import Context
 from schemas.dialogue import Dialogue, DialogueFault, Kind
 from schemas.errors import RunFailedError
 from tests.transforms.instruct.talk import boxes
-from transforms.instruct import makers
+from transforms.instruct import asking
+from transforms.instruct.asking import forget_servers
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.making import Row, as_dialogue, make_missing
 from transforms.instruct.policy import InstructPolicy
@@ -36,7 +37,7 @@ def images(draw_pool, tmp_path: Path) -> Iterator[PoolImages]:
 @pytest.fixture
 def load(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     monkeypatch.setenv("SOME_KEY", KEY)
-    monkeypatch.setattr(makers, "_LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(asking, "_LONGEST_PAUSE_S", 0.05)
     found: list[ModelMaker] = []
 
     def load(**settings: Any) -> ModelMaker:
@@ -49,10 +50,9 @@ def load(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
     yield load
     for one in found:
-        one.client.close()
-        one.replies.close()
-    for cached in (makers._client, makers._replies, makers._failures):
-        cached.cache_clear()
+        one.asker.client.close()
+        one.asker.replies.close()
+    forget_servers()
 
 
 def subject(number: int = 0, context: Context = DOG) -> Subject:
@@ -175,7 +175,7 @@ def test_a_passing_fault_is_asked_again(
     row = made(maker, images)
     assert row["fault"] is None
     assert len(server.asked) == 3
-    spend = maker.replies.spend()
+    spend = maker.asker.replies.spend()
     assert spend.requests - spend.lost == 1
     never_billed = isinstance(fault[0], int) and fault[0] >= 400
     assert spend.lost == (0 if never_billed else 2)
@@ -203,7 +203,7 @@ def test_a_server_that_comes_back_loses_nothing(
     assert found["fault"].to_pylist() == [None] * 12
     assert found["uid"].to_pylist() == [row["uid"] for row in planned]
     # The captions are the same, and so each uid's seed alone makes its request.
-    assert maker.replies.spend().requests == 12
+    assert maker.asker.replies.spend().requests == 12
 
 
 def test_a_server_that_stays_away_ends_the_run_and_what_was_said_stays(
@@ -231,7 +231,7 @@ def test_a_slow_server_is_given_up_and_asked_again(
     server.speak = speak
     maker = load(timeout_s=0.3)
     assert made(maker, images)["fault"] is None
-    assert maker.replies.spend().lost == 1  # it may have been paid for
+    assert maker.asker.replies.spend().lost == 1  # it may have been paid for
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -304,7 +304,7 @@ def test_the_cap_on_money_is_never_passed(server: Server, load: Load, images: Po
     ]
     subjects = {row["uid"]: subject(n) for n, row in enumerate(planned)}
     found = make_missing(planned, subjects, _nothing(), maker, images)
-    spend = maker.replies.spend()
+    spend = maker.asker.replies.spend()
     assert 0 < found.num_rows == spend.requests == len(server.asked) < 9
     assert spend.usd == pytest.approx(spend.requests)
     assert (spend.tokens_in, spend.tokens_out) == (500 * spend.requests, 50 * spend.requests)
