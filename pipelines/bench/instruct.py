@@ -1,4 +1,5 @@
-"""How good the checks of dialogues are, and how fast they are made: `make bench-instruct`."""
+"""How good the checks of dialogues are, what rules give, and how fast a server is asked:
+`make bench-instruct`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from pipelines.bench.contest import at_least
+from pipelines.bench.instruct_share import share_marks
+from pipelines.bench.instruct_speed import speed_marks
 from pipelines.bench.machine import Mark, print_marks
 from pipelines.bench.spoilt import Labelled, labelled_set
 from schemas.dialogue import IMAGE_TOKEN, Dialogue, DialogueFault, Making, Role, Turn
@@ -24,11 +28,13 @@ def main(
         "../shared/data"
     ),
     seed: int = 0,
+    speed: Annotated[bool, typer.Option(help="Measure speed, too.")] = True,
 ) -> None:
-    """Precision and recall of every reason on good and spoilt dialogues."""
+    """Precision and recall of every reason; what share of images rules make one of; speed."""
     labelled = labelled_set(data, seed)
     found = [_found(one) for one in labelled]
-    print_marks("instruct", [*_of_each(labelled, found), *_overall(labelled, found)])
+    marks = [*_of_each(labelled, found), *_overall(labelled, found), *share_marks(data)]
+    print_marks("instruct", [*marks, *(speed_marks() if speed else [])])
 
 
 def _found(one: Labelled) -> DialogueFault | None:
@@ -70,8 +76,8 @@ def _of_each(labelled: Sequence[Labelled], found: Sequence[DialogueFault | None]
         both = sum(w and s for w, s in zip(wrong, said, strict=True))
         precision, recall = both / max(1, sum(said)), both / max(1, sum(wrong))
         marks += [
-            _mark(f"{reason} precision", precision, PRECISION),
-            _mark(f"{reason} recall of {sum(wrong)}", recall, RECALL),
+            at_least(f"{reason} precision", precision, PRECISION),
+            at_least(f"{reason} recall of {sum(wrong)}", recall, RECALL),
         ]
     return marks
 
@@ -79,11 +85,7 @@ def _of_each(labelled: Sequence[Labelled], found: Sequence[DialogueFault | None]
 def _overall(labelled: Sequence[Labelled], found: Sequence[DialogueFault | None]) -> list[Mark]:
     good = [one for label, one in zip(labelled, found, strict=True) if label.wrong is None]
     kept = sum(one is None for one in good) / len(good)
-    return [Mark(name=f"good kept of {len(good)}", value=kept, mark=None, holds=True)]
-
-
-def _mark(name: str, value: float, mark: float) -> Mark:
-    return Mark(name=name, value=value, mark=mark, holds=value >= mark)
+    return [at_least(f"good kept of {len(good)}", kept)]
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def test_every_way_to_spoil_changes_a_dialogue() -> None:
 
 
 def test_the_checks_hold_their_marks(capsys: pytest.CaptureFixture[str]) -> None:
-    main(DATA, seed=3)  # not the seed that the rules were tried on
+    main(DATA, seed=3, speed=False)  # not the seed that the rules were tried on
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     marks = {mark["name"]: mark for mark in line["marks"]}
     assert not [name for name, mark in marks.items() if not mark["holds"]]

@@ -70,7 +70,7 @@ class ChatClient:
 
         completions = self.client.chat.completions.with_streaming_response
         try:
-            with completions.create(**request) as response:
+            with completions.create(**_unlooked_at(request)) as response:
                 said = _read(response.iter_bytes(), self.timeout_s)
         except (
             openai.AuthenticationError,
@@ -143,6 +143,12 @@ def load_chat_client(
         default_headers={"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()},  # pyright: ignore[reportArgumentType]
     )
     return ChatClient(url=url, timeout_s=timeout_s, client=client, key=key)
+
+
+def _unlooked_at(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The same request, its messages past the library's look at every part of each: that takes half
+    of its time, and finds nothing in messages that are plain JSON."""
+    return {**request, "messages": [], "extra_body": {"messages": request["messages"]}}
 
 
 def read_key(url: str, api_key_env: str | None) -> str:

@@ -9,7 +9,7 @@ from transforms.instruct import checks, template
 from transforms.instruct.annotations import Annotations, read_annotations
 from transforms.instruct.asking import Asker, load_asker
 from transforms.instruct.labels import Labels
-from transforms.instruct.making import Maker, Row, made_row
+from transforms.instruct.making import Images, Maker, Row, made_row
 from transforms.instruct.objects import Vocabulary
 from transforms.instruct.parse import ParseError, parse_answer, parse_blocks
 from transforms.instruct.policy import InstructPolicy
@@ -17,7 +17,6 @@ from transforms.instruct.prompts import PromptFile, load_prompts, prompts_sha256
 from transforms.instruct.replies import OverBudgetError, Stored
 from transforms.instruct.requests import Request, first_request, has_material, repair_request
 from transforms.instruct.subjects import Subject
-from transforms.shards.pool import PoolImages
 
 _OF_SERVERS = (DialogueFault.NO_REPLY, DialogueFault.REFUSED)  # to ask once more would not help
 
@@ -44,7 +43,7 @@ class TemplateMaker:
         found = template.possible(self._known(subject))
         return [kind.value for kind in self.policy.kinds if kind in found]
 
-    def make(self, subject: Subject, kind: Kind, number: int, images: PoolImages) -> Row:
+    def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row:
         rng = random.Random(f"{self.policy.seed} {dialogue_id(subject.uid, kind, number)}")
         turns = template.make_turns(kind, self._known(subject), rng)
         made = Making(
@@ -73,13 +72,14 @@ class ModelMaker:
     vocabulary: Vocabulary
     prompts: PromptFile
     asker: Asker
+    made: Making
 
     def possible(self, subject: Subject) -> list[str]:
         about = subject.context
         wanted = self.policy.kinds
         return [k.value for k in wanted if has_material(k, about, self.policy, self.prompts)]
 
-    def make(self, subject: Subject, kind: Kind, number: int, images: PoolImages) -> Row | None:
+    def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row | None:
         request = first_request(subject, kind, number, self.policy, self.prompts, images.read)
         try:
             stored = self.asker.reply(request)
@@ -94,7 +94,7 @@ class ModelMaker:
         fault = None if found.turns or found.reason is None else (found.reason, found.detail)
         language = self.policy.language
         return made_row(
-            subject, kind, number, language, self._making(), found.turns, fault, repaired=repaired
+            subject, kind, number, language, self.made, found.turns, fault, repaired=repaired
         )
 
     def _read(
@@ -120,7 +120,7 @@ class ModelMaker:
             language=self.policy.language,
             images=1,
             turns=turns,
-            made=self._making(),
+            made=self.made,
         )
         known = checks.Known(subject.context, self.vocabulary, self.policy.checks)
         fault = checks.first_fault(dialogue, known)
@@ -129,15 +129,6 @@ class ModelMaker:
     def _may_repair(self, found: _Read) -> bool:
         is_faulty = found.reason is not None and found.reason not in _OF_SERVERS
         return is_faulty and self.policy.repairs > 0
-
-    def _making(self) -> Making:
-        return Making(
-            backend=self.policy.backend,
-            model=self.policy.model or "",
-            source=self.policy.source,
-            prompt=self.prompts.title,
-            prompt_sha256=prompts_sha256(self.policy.prompts, self.policy.language),
-        )
 
 
 def load_maker(policy: InstructPolicy, run: Path) -> Maker:
@@ -151,4 +142,11 @@ def load_maker(policy: InstructPolicy, run: Path) -> Maker:
     if policy.backend == "template":
         return TemplateMaker(policy, annotations, vocabulary, labels)
     prompts = load_prompts(policy.prompts, policy.language)
-    return ModelMaker(policy, annotations, vocabulary, prompts, load_asker(policy, run))
+    made = Making(
+        backend=policy.backend,
+        model=policy.model or "",
+        source=policy.source,
+        prompt=prompts.title,
+        prompt_sha256=prompts_sha256(policy.prompts, policy.language),
+    )
+    return ModelMaker(policy, annotations, vocabulary, prompts, load_asker(policy, run), made)

@@ -14,7 +14,6 @@ from transforms.instruct.objects import Vocabulary
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.subjects import Subject
 from transforms.shards.measures import read_measure
-from transforms.shards.pool import PoolImages
 
 Row = dict[str, Any]
 
@@ -34,6 +33,14 @@ MADE_SCHEMA = pa.schema(
 )
 
 
+class Images(Protocol):
+    """Images of one pool shard."""
+
+    def read(self, key: str) -> tuple[str, bytes]:
+        """Extension and encoded bytes."""
+        ...
+
+
 class Maker(Protocol):
     """Makes dialogues by a policy."""
 
@@ -50,7 +57,7 @@ class Maker(Protocol):
         """The kinds that are wanted and that can be made about an image."""
         ...
 
-    def make(self, subject: Subject, kind: Kind, number: int, images: PoolImages) -> Row | None:
+    def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row | None:
         """One row of MADE_SCHEMA; None where the budget does not allow it. Threads may call it.
 
         Raises: RunFailedError: no dialogue can be made."""
@@ -88,7 +95,7 @@ def make_missing(
     subjects: Mapping[str, Subject],
     made: pa.Table,
     maker: Maker,
-    images: PoolImages,
+    images: Images,
 ) -> pa.Table:
     """MADE_SCHEMA: what is planned and was not made yet of what is known now, in its order; without
     what the budget did not allow."""

@@ -5,14 +5,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from transforms.instruct.objects import NUMBER_WORDS
 from transforms.measure.stop_words import STOP_WORDS
 
 _WORD = re.compile(r"[^\W_]+")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _NEARLY = 0.8  # of the words, those that two questions have in common
-# Function words that make another question of the same things.
+# Function words and numbers that make another question of the same things.
 _TELLING = frozenset(
     {"what", "who", "whom", "whose", "which", "where", "when", "why", "how", "many", "much"}
+    | {*NUMBER_WORDS}
 )
 
 

@@ -1,7 +1,7 @@
 """What an answer must not say: that the model will not, what it was given, or another language."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from schemas.dialogue import Language
 from transforms.measure.detectors import FastText, model_path
@@ -48,9 +48,11 @@ _LETTERS = re.compile(r"[^\W\d_]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LEAST_WORDS = 4  # shorter texts have no language that could be told
 _SURE, _HARDLY = 0.5, 0.15  # probabilities: of another language, and of English
+_REMEMBERED = 1 << 12  # texts: what is made is checked twice, before a repair and for the ledger
 _ENGLISH = 0.3  # share of English function words that no other language has
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def refusal(text: str) -> str | None:
     """The words by which a model refuses or apologises, outside quotation marks."""
     spoken = _QUOTED.sub(" ", text.replace("’", "'"))
@@ -58,6 +60,7 @@ def refusal(text: str) -> str | None:
     return None if found is None else repr(found[0])
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def leak(text: str, *, numbers: bool) -> str | None:
     """Words that speak of captions or boxes, or, with `numbers`, coordinates."""
     found = _CONTEXT.search(text) or _CONTEXT_ZH.search(text)
@@ -66,6 +69,7 @@ def leak(text: str, *, numbers: bool) -> str | None:
     return None if found is None else repr(found[0])
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def language_fault(text: str, wanted: Language) -> str | None:
     """The language of a text that is hardly in the one wanted; None where that cannot be told."""
     letters, han = len(_LETTERS.findall(text)), len(_HAN.findall(text))

@@ -27,6 +27,7 @@ def test_nearly_the_same(first: str, second: str) -> None:
         ("Is there a dog in the image?", "Is there a cat in the image?"),
         ("What is the man doing?", "Who is the man?"),
         ("How many dogs are there?", "What dogs are there?"),
+        ("What does person one hold?", "What does person two hold?"),
         ("这个男人在做什么？", "这个女人穿着什么？"),
     ],
 )
