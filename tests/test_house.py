@@ -12,6 +12,7 @@ import pytest
 
 from pipelines import owners
 from pipelines.steps import BUILT_IN, MeasureStep, RuleStep
+from schemas.dialogue import DialogueFault, Kind
 from schemas.errors import BadInputError
 from schemas.outcome import Reason
 from schemas.pair import Failure
@@ -98,6 +99,8 @@ def test_the_command_starts_without_beam_and_torch() -> None:
 def test_the_documentation_names_every_reason() -> None:
     text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "rules.md").read_text()
     assert [word for word in (*Reason, *Failure) if f"`{word.value}`" not in text] == []
+    told = (ROOT / "docs" / "dialogues.md").read_text()
+    assert [word for word in (*DialogueFault, *Kind) if f"`{word.value}`" not in told] == []
 
 
 def test_the_documentation_names_every_rule_measure_and_column() -> None:
