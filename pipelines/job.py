@@ -19,13 +19,11 @@ from schemas.layout import (
     outcome_manifest,
     plan_manifest,
 )
-from transforms.chat.client import read_key
 from transforms.decide.ledger import read_funnel
 from transforms.decide.rule import Rule
 from transforms.decide.screen import Step
-from transforms.instruct.annotations import read_annotations
 from transforms.instruct.place import Place
-from transforms.instruct.policy import making_identity, planning_identity
+from transforms.instruct.policy import check_policy, making_identity, planning_identity
 from transforms.shards.commit import committed
 from transforms.shards.corpus import MANIFEST
 
@@ -203,8 +201,7 @@ class Job:
         for name in self.measure_names():
             check_measure(self.recipe.policy(name))
         for policy in self.recipe.instruct.values():
-            read_annotations(policy.annotations)
-            read_key(policy.url or "", policy.api_key_env)
+            check_policy(policy)
 
     def save(self) -> str:
         """The job as JSON, for `load`."""

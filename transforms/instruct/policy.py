@@ -7,7 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, model_validator
 
 from schemas.dialogue import Kind, Language
+from schemas.errors import BadInputError
 from schemas.fingerprint import Json, file_sha256
+from transforms.chat.client import read_key
+from transforms.instruct.annotations import read_annotations
 from transforms.instruct.checks import CheckPolicy
 from transforms.instruct.labels import Negatives
 from transforms.instruct.prompts import load_prompts, prompts_sha256
@@ -160,6 +163,18 @@ class InstructPolicy(BaseModel, extra="forbid", frozen=True):
     def _wanted(self) -> Mapping[Kind, float]:
         shares = TEMPLATE_SHARES if self.backend == "template" else MODEL_SHARES
         return self.counts or self.shares or shares
+
+
+def check_policy(policy: InstructPolicy) -> None:
+    """Raises: BadInputError: annotations, prompts or the key are missing, or not what they should
+    be."""
+    read_annotations(policy.annotations)
+    if policy.backend == "template":
+        return
+    read_key(policy.url or "", policy.api_key_env)
+    prompts = load_prompts(policy.prompts, policy.language)
+    if lacking := [kind.value for kind in policy.kinds if kind not in prompts.kinds]:
+        raise BadInputError(f"The prompts {prompts.title} have none for {lacking[0]}.")
 
 
 def making_identity(policy: InstructPolicy) -> dict[str, Json]:

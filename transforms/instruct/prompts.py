@@ -67,7 +67,12 @@ def load_prompts(path: Path | None, language: Language) -> PromptFile:
     """A file of one's own, or the one that ships for a language.
 
     Raises: BadInputError: it cannot be read, or is not what it should be."""
-    return _load(path or PROMPTS_DIR / f"{language}.yaml", language)
+    file = path or PROMPTS_DIR / f"{language}.yaml"
+    try:
+        facts = file.stat()
+    except OSError as err:
+        raise BadInputError(f"The prompts {file} cannot be read: {err.strerror}.") from err
+    return _load(file, facts.st_size, facts.st_mtime_ns, language)
 
 
 def prompts_sha256(path: Path | None, language: Language) -> str:
@@ -76,7 +81,7 @@ def prompts_sha256(path: Path | None, language: Language) -> str:
 
 
 @functools.lru_cache(maxsize=8)
-def _load(path: Path, language: Language) -> PromptFile:
+def _load(path: Path, _size: int, _mtime_ns: int, language: Language) -> PromptFile:
     try:
         found = PromptFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as err:
