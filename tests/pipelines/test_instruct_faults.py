@@ -98,8 +98,8 @@ def test_a_wrong_key_ends_the_run_and_stands_nowhere(
 @pytest.mark.parametrize(
     ("policy", "words"),
     [
-        ({"backend": "template"}, "`model` goes with backend endpoint"),
-        ({"url": None}, "`url` goes with backend endpoint, which needs it"),
+        ({"backend": "template"}, "`model` goes with backends endpoint and batch"),
+        ({"url": None}, "`url` goes with backends endpoint and batch, which need it"),
         ({"api_key_env": "NO_SUCH_KEY"}, "The environment variable NO_SUCH_KEY should hold"),
         ({"budget": {"max_usd": 5.0}}, "max_usd needs usd_per_million_in"),
         ({"prompts": "none.yaml"}, "none.yaml cannot be read"),

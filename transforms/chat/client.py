@@ -89,7 +89,7 @@ class ChatClient:
             raise LostServerError(told, sent=_was_sent(err)) from None
         except (ValueError, RecursionError) as err:
             raise ChatError(self._told(f"an answer that is no JSON ({err})")) from None
-        return self._reply(said, request)
+        return self.read(said, request)
 
     def close(self) -> None:
         self.client.close()
@@ -102,7 +102,10 @@ class ChatClient:
             return LostServerError(told, wait_s=_retry_after(err.response.headers))
         return ChatError(told)
 
-    def _reply(self, said: Any, request: Mapping[str, Any]) -> Reply:
+    def read(self, said: Any, request: Mapping[str, Any]) -> Reply:
+        """The reply in an answer's JSON. Servers send all kinds of things.
+
+        Raises: RefusedRequestError, ChatError."""
         choice = _item(_item(said, "choices"), 0)
         message, why = _item(choice, "message"), _item(choice, "finish_reason")
         if why == "content_filter" or _item(message, "refusal"):

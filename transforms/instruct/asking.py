@@ -15,6 +15,7 @@ from transforms.chat.client import (
     RefusedRequestError,
     load_chat_client,
 )
+from transforms.instruct.batching import BatchAsker
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.replies import REPLIES_FILE, Cap, Replies, Stored, Ticket, request_digest
 from transforms.instruct.requests import Request, tokens_at_most
@@ -134,6 +135,12 @@ def load_asker(policy: InstructPolicy, run: Path) -> Asker:
         replies=_replies(run / REPLIES_FILE),
         failures=_failures(url, policy.model or ""),
     )
+
+
+def load_batch_asker(policy: InstructPolicy, run: Path) -> BatchAsker:
+    """The same, by batches. Raises: BadInputError: the key is missing."""
+    one_by_one = load_asker(policy, run)
+    return BatchAsker(policy, one_by_one.client, one_by_one.replies)
 
 
 def forget_servers() -> None:

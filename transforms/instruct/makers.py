@@ -1,13 +1,16 @@
 """Who makes dialogues: rules, or a model behind a server."""
 
+import contextlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn, dialogue_id
 from transforms.instruct import checks, template
 from transforms.instruct.annotations import Annotations, read_annotations
-from transforms.instruct.asking import Asker, load_asker
+from transforms.instruct.asking import Asker, load_asker, load_batch_asker
+from transforms.instruct.batching import BatchAsker
 from transforms.instruct.labels import Labels
 from transforms.instruct.making import Images, Maker, Row, made_row
 from transforms.instruct.objects import Vocabulary
@@ -43,6 +46,9 @@ class TemplateMaker:
         found = template.possible(self._known(subject))
         return [kind.value for kind in self.policy.kinds if kind in found]
 
+    def prepare(self, planned: Sequence[tuple[Subject, Kind, int]], images: Images) -> None:
+        """Nothing is asked."""
+
     def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row:
         rng = random.Random(f"{self.policy.seed} {dialogue_id(subject.uid, kind, number)}")
         turns = template.make_turns(kind, self._known(subject), rng)
@@ -71,13 +77,29 @@ class ModelMaker:
     annotations: Annotations
     vocabulary: Vocabulary
     prompts: PromptFile
-    asker: Asker
+    asker: Asker | BatchAsker
     made: Making
 
     def possible(self, subject: Subject) -> list[str]:
         about = subject.context
         wanted = self.policy.kinds
         return [k.value for k in wanted if has_material(k, about, self.policy, self.prompts)]
+
+    def prepare(self, planned: Sequence[tuple[Subject, Kind, int]], images: Images) -> None:
+        """By batch all is asked at once, and then all that has a fault once more."""
+        if not isinstance(self.asker, BatchAsker):
+            return
+        requests = [first_request(*one, self.policy, self.prompts, images.read) for one in planned]
+        self.asker.fetch(requests)
+        again: list[Request] = []
+        for one, request in zip(planned, requests, strict=True):
+            with contextlib.suppress(OverBudgetError):
+                stored = self.asker.reply(request)
+                found = self._read(stored, request, *one)
+                if self._may_repair(found) and stored is not None and found.reason is not None:
+                    text, why = stored.text, found.reason.value
+                    again.append(repair_request(request, self.prompts, text, why))
+        self.asker.fetch(again)
 
     def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row | None:
         request = first_request(subject, kind, number, self.policy, self.prompts, images.read)
@@ -149,4 +171,5 @@ def load_maker(policy: InstructPolicy, run: Path) -> Maker:
         prompt=prompts.title,
         prompt_sha256=prompts_sha256(policy.prompts, policy.language),
     )
-    return ModelMaker(policy, annotations, vocabulary, prompts, load_asker(policy, run), made)
+    load = load_batch_asker if policy.backend == "batch" else load_asker
+    return ModelMaker(policy, annotations, vocabulary, prompts, load(policy, run), made)

@@ -57,6 +57,10 @@ class Maker(Protocol):
         """The kinds that are wanted and that can be made about an image."""
         ...
 
+    def prepare(self, planned: Sequence[tuple[Subject, Kind, int]], images: Images) -> None:
+        """Called once before `make` is, with all that it will be called for."""
+        ...
+
     def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row | None:
         """One row of MADE_SCHEMA; None where the budget does not allow it. Threads may call it.
 
@@ -104,11 +108,10 @@ def make_missing(
         row for row in planned if _name(row | {"context": subjects[row["uid"]].digest}) not in there
     ]
 
-    def make(row: Row) -> Row | None:
-        return maker.make(subjects[row["uid"]], Kind(row["kind"]), row["number"], images)
-
+    asked = [(subjects[row["uid"]], Kind(row["kind"]), int(row["number"])) for row in missing]
+    maker.prepare(asked, images)
     with ThreadPoolExecutor(maker.policy.concurrency) as pool:
-        under_way = [pool.submit(make, row) for row in missing]
+        under_way = [pool.submit(maker.make, *one, images) for one in asked]
         try:
             found = [future.result() for future in under_way]
         except RunFailedError:

@@ -63,10 +63,10 @@ class BudgetPolicy(BaseModel, extra="forbid", frozen=True):
 class InstructPolicy(BaseModel, extra="forbid", frozen=True):
     """Dialogues about the images that a decision keeps, as one corpus."""
 
-    backend: Literal["template", "endpoint"] = Field(
+    backend: Literal["template", "endpoint", "batch"] = Field(
         default="template",
         description="template: by rule, from captions, boxes and answers; endpoint: a server that"
-        " speaks OpenAI's chat completions.",
+        " speaks OpenAI's chat completions; batch: OpenAI's Batch API.",
     )
     source: Literal["symbolic", "vision"] = Field(
         default="symbolic",
@@ -93,6 +93,9 @@ class InstructPolicy(BaseModel, extra="forbid", frozen=True):
     )
     patience_s: StrictFloat = Field(
         default=300.0, ge=0, le=86_400, description="How long to wait for a server that is lost."
+    )
+    poll_s: StrictFloat = Field(
+        default=30.0, gt=0, le=3600, description="Between looks at a batch under way."
     )
     repairs: StrictInt = Field(
         default=1, ge=0, le=1, description="Requests more for a reply with a fault."
@@ -136,12 +139,14 @@ class InstructPolicy(BaseModel, extra="forbid", frozen=True):
 
     def _check_backend(self) -> None:
         """Raises: ValueError: the backend lacks what it needs, or cannot make a kind."""
-        served = self.backend == "endpoint"
+        served = self.backend != "template"
         for name in ("model", "url"):
             if (getattr(self, name) is not None) != served:
-                raise ValueError(f"`{name}` goes with backend endpoint, which needs it")
+                raise ValueError(f"`{name}` goes with backends endpoint and batch, which need it")
         if not served and self.source == "vision":
-            raise ValueError("source vision needs backend endpoint: no rule looks at pictures")
+            raise ValueError(
+                "source vision needs backend endpoint or batch: no rule looks at pictures"
+            )
         cannot = [kind.value for kind in self.kinds if kind not in TEMPLATE_KINDS]
         if cannot and not served:
             can = ", ".join(TEMPLATE_KINDS)
@@ -187,6 +192,7 @@ def making_identity(policy: InstructPolicy) -> dict[str, Json]:
     }
     if policy.backend == "template":
         return common | {"negatives": policy.negatives, "templates": templates_sha256()}
+    common["backend"] = "endpoint"  # by batch or one by one: the same is asked
     names = {"model", "source", "temperature", "max_tokens", "repairs"}
     prompts: Json = {
         "name": load_prompts(policy.prompts, policy.language).title,

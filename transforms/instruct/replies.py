@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS replies (
 );
 CREATE TABLE IF NOT EXISTS asked (
     id INTEGER PRIMARY KEY, usd REAL, lost INTEGER DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS waiting (
+    digest TEXT PRIMARY KEY, batch TEXT, ticket INTEGER
 );
 CREATE TABLE IF NOT EXISTS totals (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -171,14 +174,47 @@ class Replies:
             )
 
     def note_lost(self) -> None:
-        """Whatever is in flight was lost with its process. Only under the run's lock, before any
-        worker asks: its most is taken for spent."""
+        """Whatever is in flight was lost with its process, but for what waits in a batch: its most
+        is taken for spent. Only under the run's lock, before any worker asks."""
+        flying = "lost = 0 AND id NOT IN (SELECT ticket FROM waiting)"
         with self._transaction() as db:
-            flying = db.execute("UPDATE asked SET lost = 1 WHERE lost = 0").rowcount
+            count, usd = db.execute(
+                f"SELECT count(*), coalesce(sum(usd), 0.0) FROM asked WHERE {flying}"
+            ).fetchone()
+            db.execute(f"UPDATE asked SET lost = 1 WHERE {flying}")
             db.execute(
-                "UPDATE totals SET requests = requests + ?, usd = usd + reserved, reserved = 0.0",
-                (flying,),
+                "UPDATE totals SET requests = requests + ?, usd = usd + ?,"
+                " reserved = max(0.0, reserved - ?)",
+                (count, usd, usd),
             )
+
+    def wait_for(self, batch: str, tickets: Mapping[str, Ticket]) -> None:
+        """Note which requests, by digest, wait in a batch."""
+        rows = [(digest, batch, ticket.number) for digest, ticket in tickets.items()]
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", rows)
+
+    def batch_of(self, digest: str) -> str | None:
+        """The batch in which a request waits, if it does."""
+        with self._told(), self._lock:
+            row = self._db.execute(
+                "SELECT batch FROM waiting WHERE digest = ?", (digest,)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def waiting_in(self, batch: str) -> dict[str, Ticket]:
+        """The requests that wait in a batch, by digest."""
+        with self._told(), self._lock:
+            rows = self._db.execute(
+                "SELECT digest, id, usd FROM waiting JOIN asked ON ticket = id WHERE batch = ?",
+                (batch,),
+            ).fetchall()
+        return {digest: Ticket(number, usd) for digest, number, usd in rows}
+
+    def forget(self, digest: str) -> None:
+        """A request waits no more."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM waiting WHERE digest = ?", (digest,))
 
     def spend(self) -> Spend:
         """What was spent so far."""
