@@ -24,6 +24,7 @@ from transforms.capfilt.rules import MatchRule
 from transforms.corpora.stage import Build
 from transforms.decide.stage import Decide, Settle
 from transforms.fetch.stage import Fetch
+from transforms.instruct.local import load_local
 from transforms.instruct.stage import Instruct
 from transforms.measure import measurers
 from transforms.measure.language import LanguagePolicy
@@ -153,6 +154,10 @@ def _check_models(job: Job) -> None:
             case _:
                 pass
     _check_filters(job)
+    for policy in job.recipe.instruct.values():
+        if policy.chat is not None:
+            load_local(policy.chat, sees=policy.source == "vision")
+    load_local.cache_clear()
     forget_models()
 
 

@@ -52,6 +52,7 @@ def test_stages_meet_on_disk_but_for_the_rule_and_the_measures() -> None:
         ("capfilt", "decide"),
         ("capfilt", "chat"),
         ("capfilt", "score"),
+        ("instruct", "capfilt"),  # for loading models of transformers
         ("instruct", "chat"),
         ("instruct", "measure"),  # for its language detector and stop words
         ("measure", "capfilt"),

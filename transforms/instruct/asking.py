@@ -1,13 +1,13 @@
 """Ask a server for replies: stored ones first, within the budget, however it fails."""
 
 import functools
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import RunFailedError
+from schemas.fingerprint import fingerprint
 from transforms.chat.client import (
     ChatClient,
     ChatError,
@@ -16,11 +16,14 @@ from transforms.chat.client import (
     load_chat_client,
 )
 from transforms.instruct.batching import BatchAsker
-from transforms.instruct.policy import InstructPolicy
+from transforms.instruct.failures import Failures
+from transforms.instruct.policy import InstructPolicy, chat_identity
 from transforms.instruct.replies import REPLIES_FILE, Cap, Replies, Stored, Ticket, request_digest
 from transforms.instruct.requests import Request, tokens_at_most
 
-FAILURES_IN_A_ROW = 20
+if TYPE_CHECKING:
+    from transforms.instruct.local import LocalAsker
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 
 
@@ -31,7 +34,7 @@ class Asker:
     policy: InstructPolicy
     client: ChatClient
     replies: Replies
-    failures: "Failures"
+    failures: Failures
 
     def reply(self, request: Request) -> Stored | None:
         """What is said to a request, as it was stored or from the server; None: nothing usable.
@@ -101,28 +104,6 @@ class Asker:
         )
 
 
-class Failures:
-    """Requests in a row to which nothing usable was said."""
-
-    def __init__(self) -> None:
-        self._lock, self._in_a_row = threading.Lock(), 0
-
-    def forget(self) -> None:
-        with self._lock:
-            self._in_a_row = 0
-
-    def count(self, why: str) -> None:
-        """Raises: RunFailedError: so many that it is hardly the requests' fault."""
-        with self._lock:
-            self._in_a_row += 1
-            many = self._in_a_row >= FAILURES_IN_A_ROW
-        if many:
-            raise RunFailedError(
-                f"{FAILURES_IN_A_ROW} requests in a row failed, which is hardly their fault; the"
-                f" last time: {why}"
-            )
-
-
 def load_asker(policy: InstructPolicy, run: Path) -> Asker:
     """The server of a policy, and the replies that RUN holds; one client for all units of a
     process, as connections are kept open.
@@ -143,6 +124,23 @@ def load_batch_asker(policy: InstructPolicy, run: Path) -> BatchAsker:
     return BatchAsker(policy, one_by_one.client, one_by_one.replies)
 
 
+def load_local_asker(policy: InstructPolicy, run: Path) -> "LocalAsker":
+    """A model on this machine. Raises: BadInputError: it cannot be loaded."""
+    from transforms.instruct.local import LocalAsker, load_local  # torch is slow to import
+
+    assert policy.chat is not None
+    model, processor = load_local(policy.chat, sees=policy.source == "vision")
+    return LocalAsker(
+        policy=policy,
+        weights=policy.chat,
+        identity=fingerprint(chat_identity(policy.chat)),
+        model=model,
+        processor=processor,
+        replies=_replies(run / REPLIES_FILE),
+        failures=_failures("", policy.chat.model),
+    )
+
+
 def forget_servers() -> None:
     """Close what is kept open."""
     for cached in (_client, _replies, _failures):
@@ -161,6 +159,6 @@ def _replies(path: Path) -> Replies:
 
 
 @functools.lru_cache(maxsize=8)
-def _failures(url: str, model: str) -> "Failures":
+def _failures(url: str, model: str) -> Failures:
     """Of one server's model, over all units of a process."""
     return Failures()

@@ -5,11 +5,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn, dialogue_id
+from transforms.capfilt.policy import ModelPolicy
 from transforms.instruct import checks, template
 from transforms.instruct.annotations import Annotations, read_annotations
-from transforms.instruct.asking import Asker, load_asker, load_batch_asker
+from transforms.instruct.asking import load_asker, load_batch_asker, load_local_asker
 from transforms.instruct.batching import BatchAsker
 from transforms.instruct.labels import Labels
 from transforms.instruct.making import Images, Maker, Row, made_row
@@ -17,11 +19,24 @@ from transforms.instruct.objects import Vocabulary
 from transforms.instruct.parse import ParseError, parse_answer, parse_blocks
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.prompts import PromptFile, load_prompts, prompts_sha256
-from transforms.instruct.replies import OverBudgetError, Stored
+from transforms.instruct.replies import OverBudgetError, Replies, Stored
 from transforms.instruct.requests import Request, first_request, has_material, repair_request
 from transforms.instruct.subjects import Subject
 
 _OF_SERVERS = (DialogueFault.NO_REPLY, DialogueFault.REFUSED)  # to ask once more would not help
+
+
+class Asker(Protocol):
+    """A model that is asked, wherever it is."""
+
+    @property
+    def replies(self) -> Replies: ...
+
+    def reply(self, request: Request) -> Stored | None:
+        """What it says to a request; None: nothing usable.
+
+        Raises: OverBudgetError; RunFailedError: it cannot be asked."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +92,7 @@ class ModelMaker:
     annotations: Annotations
     vocabulary: Vocabulary
     prompts: PromptFile
-    asker: Asker | BatchAsker
+    asker: "Asker"
     made: Making
 
     def possible(self, subject: Subject) -> list[str]:
@@ -166,10 +181,19 @@ def load_maker(policy: InstructPolicy, run: Path) -> Maker:
     prompts = load_prompts(policy.prompts, policy.language)
     made = Making(
         backend=policy.backend,
-        model=policy.model or "",
+        model=policy.model or _name_of(policy.chat),
         source=policy.source,
         prompt=prompts.title,
         prompt_sha256=prompts_sha256(policy.prompts, policy.language),
     )
-    load = load_batch_asker if policy.backend == "batch" else load_asker
-    return ModelMaker(policy, annotations, vocabulary, prompts, load(policy, run), made)
+    load = {"endpoint": load_asker, "batch": load_batch_asker, "chat": load_local_asker}
+    asker = load[policy.backend](policy, run)
+    return ModelMaker(policy, annotations, vocabulary, prompts, asker, made)
+
+
+def _name_of(model: ModelPolicy | None) -> str:
+    """A hub's name; of a folder its last part: where it lies is another place elsewhere."""
+    if model is None:
+        return ""
+    folder = Path(model.model)
+    return folder.name if folder.is_dir() else model.model

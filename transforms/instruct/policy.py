@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, StrictFloat, StrictInt, model_validator
 from schemas.dialogue import Kind, Language
 from schemas.errors import BadInputError
 from schemas.fingerprint import Json, file_sha256
+from transforms.capfilt.policy import ModelPolicy, model_digest
 from transforms.chat.client import read_key
 from transforms.instruct.annotations import read_annotations
 from transforms.instruct.checks import CheckPolicy
@@ -63,16 +64,20 @@ class BudgetPolicy(BaseModel, extra="forbid", frozen=True):
 class InstructPolicy(BaseModel, extra="forbid", frozen=True):
     """Dialogues about the images that a decision keeps, as one corpus."""
 
-    backend: Literal["template", "endpoint", "batch"] = Field(
+    backend: Literal["template", "endpoint", "batch", "chat"] = Field(
         default="template",
         description="template: by rule, from captions, boxes and answers; endpoint: a server that"
-        " speaks OpenAI's chat completions; batch: OpenAI's Batch API.",
+        " speaks OpenAI's chat completions; batch: OpenAI's Batch API; chat: a model of"
+        " transformers with a chat template, on this machine.",
     )
     source: Literal["symbolic", "vision"] = Field(
         default="symbolic",
         description="What a model is given: captions and boxes, or the image.",
     )
-    model: str | None = Field(default=None, min_length=1, description="Of an endpoint.")
+    chat: ModelPolicy | None = Field(
+        default=None, description="The model of backend chat, and how it is held and run."
+    )
+    model: str | None = Field(default=None, min_length=1, description="Of a server.")
     url: str | None = Field(default=None, min_length=1, description="Of an endpoint, up to /v1.")
     api_key_env: str | None = Field(
         default=None, description="The environment variable that holds an endpoint's key."
@@ -139,16 +144,16 @@ class InstructPolicy(BaseModel, extra="forbid", frozen=True):
 
     def _check_backend(self) -> None:
         """Raises: ValueError: the backend lacks what it needs, or cannot make a kind."""
-        served = self.backend != "template"
+        served = self.backend in ("endpoint", "batch")
+        if (self.chat is not None) != (self.backend == "chat"):
+            raise ValueError("`chat` goes with backend chat, which needs it")
         for name in ("model", "url"):
             if (getattr(self, name) is not None) != served:
                 raise ValueError(f"`{name}` goes with backends endpoint and batch, which need it")
-        if not served and self.source == "vision":
-            raise ValueError(
-                "source vision needs backend endpoint or batch: no rule looks at pictures"
-            )
+        if self.backend == "template" and self.source == "vision":
+            raise ValueError("source vision needs a model: no rule looks at pictures")
         cannot = [kind.value for kind in self.kinds if kind not in TEMPLATE_KINDS]
-        if cannot and not served:
+        if cannot and self.backend == "template":
             can = ", ".join(TEMPLATE_KINDS)
             raise ValueError(
                 f"the backend template cannot make {cannot[0]}, which no caption states: {can}"
@@ -176,7 +181,8 @@ def check_policy(policy: InstructPolicy) -> None:
     read_annotations(policy.annotations)
     if policy.backend == "template":
         return
-    read_key(policy.url or "", policy.api_key_env)
+    if policy.url is not None:
+        read_key(policy.url, policy.api_key_env)
     prompts = load_prompts(policy.prompts, policy.language)
     if lacking := [kind.value for kind in policy.kinds if kind not in prompts.kinds]:
         raise BadInputError(f"The prompts {prompts.title} have none for {lacking[0]}.")
@@ -192,14 +198,22 @@ def making_identity(policy: InstructPolicy) -> dict[str, Json]:
     }
     if policy.backend == "template":
         return common | {"negatives": policy.negatives, "templates": templates_sha256()}
-    common["backend"] = "endpoint"  # by batch or one by one: the same is asked
-    names = {"model", "source", "temperature", "max_tokens", "repairs"}
+    common["model"] = policy.model if policy.chat is None else chat_identity(policy.chat)
+    common["backend"] = "model"  # by batch, one by one or on this machine: the same is asked
+    names = {"source", "temperature", "max_tokens", "repairs"}
     prompts: Json = {
         "name": load_prompts(policy.prompts, policy.language).title,
         "sha256": prompts_sha256(policy.prompts, policy.language),
     }
     checks: Json = policy.checks.model_dump(mode="json") if policy.repairs else None
     return common | policy.model_dump(include=names) | {"prompts": prompts, "checks": checks}
+
+
+def chat_identity(policy: ModelPolicy) -> Json:
+    """What makes two models the same: settings, and for weights on this disk their sha256."""
+    settings = policy.model_dump(exclude={"device", "batch_size", "compile"}, exclude_none=True)
+    digest = model_digest(policy)
+    return settings if digest is None else settings | {"model": digest}
 
 
 def planning_identity(policy: InstructPolicy) -> dict[str, Json]:
