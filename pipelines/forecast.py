@@ -30,9 +30,11 @@ def forecast_recipe(recipe: Recipe, run: Path | None) -> tuple[list[Forecast], b
     what the recipe's decision keeps; else it is of every row of the list, so at most.
 
     Raises: BadInputError: no dialogue of the recipe asks a server, or the list cannot be read."""
-    asking = {n: p for n, p in recipe.instruct.items() if p.backend != "template"}
+    asking = {n: p for n, p in recipe.instruct.items() if p.url is not None}
     if not asking:
-        raise BadInputError("No server is asked by this recipe: no `backend: endpoint` in it.")
+        raise BadInputError(
+            "No server is asked by this recipe: no backend `endpoint` or `batch` in it."
+        )
     job = _decided(recipe, run)
     if job is None:
         return [forecast(n, p, _of_list(recipe, p), _blank, None) for n, p in asking.items()], False
