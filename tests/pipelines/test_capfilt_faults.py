@@ -305,7 +305,10 @@ BY_THE_DRIVER = (_no_key, _no_folder, _no_model)  # models are loaded when RUN i
         (_copied_folder, ("captioner tiny and filter tiny have the same weights",)),
         (_captions_read_after, ("rules.3.language reads captions", "before rules.2.capfilt")),
         (_scored_after, ("rules.3.clip_score reads captions", "before rules.2.capfilt")),
-        (_chosen_twice, ("rules.3.topk reads captions", "before rules.2.capfilt")),
+        (
+            _chosen_twice,
+            ("rules.2.capfilt and rules.3.topk both choose captions",),
+        ),
         (_kept_all, ("rules.2.topk", "no more than the 3 to keep", "candidates")),
         (_captions_given, ("rules.0.exact_duplicate", "`give_captions`", "rules.1.capfilt")),
         (_many_by_beams, ("captioners.tiny", "only `decoding: nucleus`")),
