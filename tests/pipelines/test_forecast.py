@@ -68,6 +68,13 @@ def test_as_many_are_asked_as_were_forecast_and_then_none(
     assert len(server.asked) == found.requests
     (after,), _ = forecast_recipe(recipe, done.run)
     assert (after.stored, after.requests, after.usd) == (2, 0, 0)
+    for most, over in ((4, False), (3, True)):  # two were asked, and two more would be
+        budget = {**PRICES, "max_requests": most}
+        other = {"source": source, "shares": {"conversation": 1}, "temperature": 0.1}
+        (more,), _ = forecast_recipe(
+            recipe_of(tmp_path, server.url, budget=budget, **other), done.run
+        )
+        assert (more.requests, more.over_cap) == (2, over)
 
 
 def test_before_a_run_it_is_of_every_row(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ Which requests wait in which batch is kept with the replies, so that a run that 
 nothing again: it polls the batches that are under way.
 """
 
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,11 +70,11 @@ class BatchAsker:
         if not tickets:
             return
         lines = (_line(digest, requests[digest]) for digest in tickets)
-        data = io.BytesIO("".join(lines).encode())
+        data = "".join(lines).encode()
         try:
             file = self._patiently(
                 lambda: self.client.client.files.create(
-                    file=("requests.jsonl", data.getvalue()), purpose="batch"
+                    file=("requests.jsonl", data), purpose="batch"
                 )
             )
             batch = self._patiently(
@@ -116,8 +115,7 @@ class BatchAsker:
             for digest, body in _results(content.text):
                 if digest in waiting:
                     self._store(digest, waiting.pop(digest), body)
-        for digest, ticket in waiting.items():
-            self.replies.forget(digest)
+        for ticket in waiting.values():
             self.replies.drop(ticket)
         if batch.status != "completed":
             told = " ".join(str(getattr(batch, "errors", "") or "").split())[:200]
@@ -134,12 +132,10 @@ class BatchAsker:
         except RefusedRequestError as err:
             found = Stored("", str(err), 0, 0)
         except ChatError:
-            self.replies.forget(digest)
             self.replies.lose(ticket)
             return
         cost = self.policy.budget.usd(found.tokens_in, found.tokens_out)
         self.replies.put(ticket, digest, found, cost)
-        self.replies.forget(digest)
 
     def _patiently(self, do: Callable[[], T]) -> T:
         """What a call gives, asked again while the server is away.

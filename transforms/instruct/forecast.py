@@ -1,6 +1,7 @@
 """What dialogues will ask of a server, before anything is asked: requests, tokens, money, time."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -36,7 +37,9 @@ class Forecast(BaseModel):
     usd: float
     usd_at_most: float = Field(description="Every reply as long as allowed, and repaired once.")
     minutes: float | None = Field(description="At requests_per_minute; null without such a limit.")
-    over_cap: bool = Field(description="The budget does not allow all of it.")
+    over_cap: bool = Field(
+        description="The budget does not allow all of it, after what RUN has spent."
+    )
 
 
 def forecast(
@@ -66,23 +69,40 @@ def forecast(
         counts.usd_at_most += policy.budget.usd(
             tokens_at_most(request.messages), policy.max_tokens
         ) * (1 + policy.repairs)
-    return _told(name, policy, len(plan), counts)
+    spent = (0, 0.0) if replies is None else _spent(replies)
+    return _told(name, policy, len(plan), counts, *spent)
 
 
+@dataclass(slots=True)
 class _Counts:
     """Of what is to be asked."""
 
-    stored = tokens_in = tokens_out = 0
-    usd_at_most = 0.0
+    stored: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd_at_most: float = 0.0
 
 
-def _told(name: str, policy: InstructPolicy, dialogues: int, counts: _Counts) -> Forecast:
+def _spent(replies: Replies) -> tuple[int, float]:
+    """Requests and USD: the caps hold for all that a RUN ever asks."""
+    spend = replies.spend()
+    return spend.requests, spend.usd
+
+
+def _told(
+    name: str,
+    policy: InstructPolicy,
+    dialogues: int,
+    counts: _Counts,
+    requests_before: int,
+    usd_before: float,
+) -> Forecast:
     requests = dialogues - counts.stored
     usd = policy.budget.usd(counts.tokens_in, counts.tokens_out)
     limit, budget = policy.budget.requests_per_minute, policy.budget
-    over = (budget.max_requests is not None and requests > budget.max_requests) or (
-        budget.max_usd is not None and usd > budget.max_usd
-    )
+    over = (
+        budget.max_requests is not None and requests_before + requests > budget.max_requests
+    ) or (budget.max_usd is not None and usd_before + usd > budget.max_usd)
     return Forecast(
         name=name,
         dialogues=dialogues,

@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS replies (
     digest TEXT PRIMARY KEY, text TEXT, refused TEXT, tokens_in INTEGER, tokens_out INTEGER
 );
 CREATE TABLE IF NOT EXISTS asked (
-    id INTEGER PRIMARY KEY, usd REAL, lost INTEGER DEFAULT 0
+    id INTEGER PRIMARY KEY AUTOINCREMENT, usd REAL, lost INTEGER DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS waiting (
     digest TEXT PRIMARY KEY, batch TEXT, ticket INTEGER
@@ -166,6 +166,7 @@ class Replies:
     def lose(self, ticket: Ticket) -> None:
         """A request that may have been paid for, and gave nothing: its most is taken for spent."""
         with self._transaction() as db:
+            db.execute("DELETE FROM waiting WHERE ticket = ?", (ticket.number,))
             db.execute("UPDATE asked SET lost = 1 WHERE id = ?", (ticket.number,))
             db.execute(
                 "UPDATE totals SET requests = requests + 1, usd = usd + ?,"
@@ -211,11 +212,6 @@ class Replies:
             ).fetchall()
         return {digest: Ticket(number, usd) for digest, number, usd in rows}
 
-    def forget(self, digest: str) -> None:
-        """A request waits no more."""
-        with self._transaction() as db:
-            db.execute("DELETE FROM waiting WHERE digest = ?", (digest,))
-
     def spend(self) -> Spend:
         """What was spent so far."""
         with self._told(), self._lock:
@@ -228,6 +224,7 @@ class Replies:
         )
 
     def _end(self, db: sqlite3.Connection, ticket: Ticket) -> None:
+        db.execute("DELETE FROM waiting WHERE ticket = ?", (ticket.number,))
         db.execute("DELETE FROM asked WHERE id = ?", (ticket.number,))
         db.execute("UPDATE totals SET reserved = max(0.0, reserved - ?)", (ticket.usd,))
 

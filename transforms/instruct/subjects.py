@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from transforms.shards.texts import PoolRows, Row, best_first, pool_rows, text_o
 Unit = tuple[int, pa.RecordBatch]  # a pool shard, and the texts of the images that are in it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subject:
     """An image that dialogues are about."""
 
@@ -27,7 +28,7 @@ class Subject:
     key: str  # in the pool shard's tar
     context: Context
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of all that is known: another caption is another dialogue."""
         return fingerprint(self.context.model_dump(mode="json"))

@@ -128,3 +128,22 @@ def test_the_digest_is_of_model_parameters_messages_and_image() -> None:
     assert request_digest({**request, "model": "n"}, "s1") != same
     asked = [{"role": "user", "content": [shown, {**text, "text": "who?"}]}]
     assert request_digest({**request, "messages": asked}, "s1") != same
+
+
+def test_what_waits_in_a_batch_is_not_lost_and_waits_no_more_once_it_has_ended(
+    store: Replies,
+) -> None:
+    tickets = {name: store.reserve(0.5, FREE) for name in ("put", "dropped", "lost", "waits")}
+    store.wait_for("b", tickets)
+    store.note_lost()
+    assert (store.spend().lost, store.batch_of("waits")) == (0, "b")
+    store.put(tickets["put"], "put", SAID, 0.1)
+    store.drop(tickets["dropped"])
+    store.lose(tickets["lost"])
+    assert store.waiting_in("b") == {"waits": tickets["waits"]}
+    assert [store.batch_of(name) for name in ("put", "dropped", "lost")] == [None] * 3
+    store.reserve(0.2, FREE)  # its number is no earlier one's
+    store.note_lost()
+    found = store.spend()
+    assert (found.requests, found.lost) == (3, 2)
+    assert found.usd == pytest.approx(0.1 + 0.5 + 0.2)
