@@ -106,7 +106,10 @@ def test_decide_agrees_with_the_graph_on_every_byte(
     shutil.copytree(milled[0], out)
     before = stamps(out / "measures")
     report = run(recipe, out)
-    assert stamps(out / "measures") == before  # nothing is captioned or scored again
+    after = stamps(out / "measures")
+    assert before.items() <= after.items()
+    new = {name.split("/")[0] for name in after.keys() - before.keys()}
+    assert new <= {"dialogues-dialogues"}  # nothing is captioned or scored again
     assert report["kept"] > 0
     shutil.copytree(out, again)
     for part in ("decisions", "outcomes", "corpora", "commits"):

@@ -201,9 +201,9 @@ def test_a_new_head_is_measured_without_embedding_again(
     before = stamps(out / "measures")
     report = run(recipe, out)
     after = stamps(out / "measures")
-    assert {name: after[name] for name in before} == before
+    assert before.items() <= after.items()
     parts = {name.split("/")[0] for name in after.keys() - before.keys()}
-    assert parts == {"other"}
+    assert parts == {"other", "dialogues-dialogues"}  # of the images that are kept now
     assert report["kept"] > 0
     done = pairmill("decide", out, recipe, "--json")
     assert json.loads(done.stdout.splitlines()[-1])["unmeasured"] == 0
