@@ -11,9 +11,8 @@ from schemas.context import Context, Thing
 from schemas.dialogue import Dialogue, Kind, Making
 from schemas.errors import BadInputError
 from transforms.instruct import checks
-from transforms.instruct.labels import Labels
-from transforms.instruct.objects import Vocabulary
-from transforms.instruct.template import KINDS, Known, make_turns
+from transforms.instruct.annotations import Annotations
+from transforms.instruct.template import KINDS, Material, make_turns
 
 _MADE = Making(backend="template", model="", source="symbolic", prompt="", prompt_sha256="")
 
@@ -28,20 +27,19 @@ def share_marks(data: Path) -> list[Mark]:
 
 
 def _marks(name: str, contexts: Sequence[Context]) -> list[Mark]:
-    labels = Labels(contexts)
-    vocabulary = Vocabulary(labels.names)
-    valid = [_valid(n, Known(c, "en", vocabulary, labels)) for n, c in enumerate(contexts)]
+    known = Annotations({str(number): one for number, one in enumerate(contexts)})
+    valid = [_valid(n, Material(c, "en", known, "popular")) for n, c in enumerate(contexts)]
     shares = {kind.value: sum(kind in own for own in valid) / len(valid) for kind in KINDS}
     shares = {f"any, of {len(valid)}": sum(map(bool, valid)) / len(valid), **shares}
     return [at_least(f"{name}: {told}", share) for told, share in shares.items()]
 
 
-def _valid(number: int, known: Known) -> set[Kind]:
+def _valid(number: int, material: Material) -> set[Kind]:
     """The kinds of which one that is made passes the checks."""
     found: set[Kind] = set()
-    against = checks.Known(known.context, known.vocabulary, checks.CheckPolicy())
+    against = checks.Known(material.context, material.annotations.vocabulary, checks.CheckPolicy())
     for kind in KINDS:
-        turns = make_turns(kind, known, random.Random(number))
+        turns = make_turns(kind, material, random.Random(number))
         if turns is None:
             continue
         dialogue = Dialogue(

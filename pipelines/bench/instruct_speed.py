@@ -19,11 +19,12 @@ from pipelines.bench.contest import at_least, at_most
 from pipelines.bench.machine import Mark
 from schemas.context import Context
 from schemas.dialogue import Kind
-from transforms.instruct.asking import forget_servers
+from transforms.instruct.askers import close_askers
 from transforms.instruct.ledger import judge_made
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.making import MADE_SCHEMA, make_missing
 from transforms.instruct.policy import InstructPolicy
+from transforms.instruct.prompts import load_prompts
 from transforms.instruct.requests import first_request
 from transforms.instruct.subjects import Subject
 
@@ -40,7 +41,7 @@ def speed_marks() -> list[Mark]:
         for number in range(PAIRS + 1):  # the first warms up
             pairs.append((_bare(url, number), _ours(url, number, Path(folder))))
             sizes.append(psutil.Process().memory_info().rss / 2**20)
-        forget_servers()
+        close_askers()
     ratio = statistics.median(ours / bare for bare, ours in pairs[1:])
     growth = sizes[-1] - sizes[1]
     bare, ours = (statistics.median(one) for one in zip(*pairs[1:], strict=True))
@@ -64,8 +65,6 @@ def _subjects(number: int) -> list[Subject]:
 
 def _bare(url: str, number: int) -> float:
     """The very requests, sent by openai's client and not read further."""
-    from transforms.instruct.prompts import load_prompts
-
     policy, prompts = _policy(url), load_prompts(None, "en")
 
     def unread(_key: str) -> tuple[str, bytes]:

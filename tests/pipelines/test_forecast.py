@@ -19,7 +19,7 @@ from pipelines.recipe import Recipe
 from pipelines.recipe_file import make_recipe
 from schemas.errors import BadInputError
 from tests.pipelines.test_instruct import run_stage
-from transforms.instruct.asking import forget_servers
+from transforms.instruct.askers import close_askers
 
 __all__ = ["server"]
 
@@ -28,22 +28,9 @@ TALK = "Question:\nWhat runs here?\n===\nAnswer:\nA brown dog runs over the gras
 
 
 @pytest.fixture(autouse=True)
-def _servers_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    from transforms.instruct import asking
-
-    opened: list[asking.Asker] = []
-    load = asking.load_asker
-
-    def noted(*words: Any) -> asking.Asker:
-        opened.append(load(*words))
-        return opened[-1]
-
-    monkeypatch.setattr("transforms.instruct.makers.load_asker", noted)
+def _askers_closed() -> Iterator[None]:
     yield
-    for one in opened:
-        one.client.close()
-        one.replies.close()
-    forget_servers()
+    close_askers()
 
 
 def recipe_of(folder: Path, url: str, **policy: Any) -> Recipe:

@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from schemas.context import Answered, Context, Thing
 from schemas.errors import BadInputError
+from transforms.instruct.labels import Labels
+from transforms.instruct.objects import Vocabulary
 
 
 class Annotation(BaseModel, extra="ignore"):
@@ -29,11 +32,21 @@ class Annotation(BaseModel, extra="ignore"):
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Annotations:
     """What is known of images, by uid or by URL."""
 
     by_name: Mapping[str, Context]
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Of all boxes."""
+        return Labels(self.by_name.values())
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """COCO's names, and those of the labels."""
+        return Vocabulary(self.labels.names)
 
     def context(self, uid: str, url: str, captions: tuple[str, ...]) -> Context:
         """Captions with what the file holds of the image, if it does."""

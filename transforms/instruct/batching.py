@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from schemas.errors import RunFailedError
-from transforms.chat.client import ChatClient, ChatError, RefusedRequestError
+from transforms.chat.client import ChatClient, ChatError
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.replies import (
-    Cap,
     OverBudgetError,
     Replies,
     Stored,
     Ticket,
+    read_stored,
     request_digest,
 )
-from transforms.instruct.requests import Request, tokens_at_most
+from transforms.instruct.requests import Request, usd_at_most
 
 T = TypeVar("T")
 Sent = dict[str, Any]  # a request, as chat completions take it
@@ -90,13 +90,12 @@ class BatchAsker:
 
     def _reserved(self, requests: Mapping[str, Sent]) -> dict[str, Ticket]:
         """Tickets for as many as the budget allows."""
-        budget = self.policy.budget
-        cap = Cap(usd=budget.max_usd, requests=budget.max_requests)
+        budget = self.policy.budget.model_copy(update={"requests_per_minute": None})
         tickets: dict[str, Ticket] = {}
         for digest, request in requests.items():
-            most = budget.usd(tokens_at_most(request["messages"]), self.policy.max_tokens)
+            most = usd_at_most(request["messages"], self.policy)
             try:
-                tickets[digest] = self.replies.reserve(most, cap)
+                tickets[digest] = self.replies.reserve(most, budget)
                 self.over_budget.discard(digest)
             except OverBudgetError:
                 self.over_budget.add(digest)
@@ -126,11 +125,9 @@ class BatchAsker:
 
     def _store(self, digest: str, ticket: Ticket, body: Any) -> None:
         """One result of a batch; what cannot be read was paid for and gave nothing."""
+        asked = {"max_tokens": self.policy.max_tokens}
         try:
-            reply = self.client.read(body, {"max_tokens": self.policy.max_tokens})
-            found = Stored(reply.text, None, reply.tokens_in, reply.tokens_out)
-        except RefusedRequestError as err:
-            found = Stored("", str(err), 0, 0)
+            found = read_stored(lambda: self.client.read(body, asked))
         except ChatError:
             self.replies.lose(ticket)
             return

@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from schemas.context import Context
 from schemas.dialogue import Kind
 from transforms.instruct.plan import SURVEY_SCHEMA, plan_dialogues
 from transforms.instruct.policy import InstructPolicy
@@ -16,9 +15,9 @@ from transforms.instruct.replies import Replies, request_digest
 from transforms.instruct.requests import (
     Picture,
     first_request,
-    has_material,
-    tokens_at_most,
+    possible_kinds,
     tokens_expected,
+    usd_at_most,
 )
 from transforms.instruct.subjects import Subject
 
@@ -66,9 +65,7 @@ def forecast(
             continue
         counts.tokens_in += tokens_expected(request.messages)
         counts.tokens_out += _expected_reply(prompts, kind)
-        counts.usd_at_most += policy.budget.usd(
-            tokens_at_most(request.messages), policy.max_tokens
-        ) * (1 + policy.repairs)
+        counts.usd_at_most += usd_at_most(request.messages, policy) * (1 + policy.repairs)
     spent = (0, 0.0) if replies is None else _spent(replies)
     return _told(name, policy, len(plan), counts, *spent)
 
@@ -124,15 +121,11 @@ def _plan(
         {
             "uid": uid,
             "shard": shard,
-            "possible": _possible(subject.context, policy, prompts),
+            "possible": possible_kinds(subject.context, policy, prompts),
         }
         for uid, (shard, subject) in located.items()
     ]
     return plan_dialogues(pa.Table.from_pylist(survey, schema=SURVEY_SCHEMA), policy).to_pylist()
-
-
-def _possible(context: Context, policy: InstructPolicy, prompts: PromptFile) -> list[str]:
-    return [k.value for k in policy.kinds if has_material(k, context, policy, prompts)]
 
 
 def _expected_reply(prompts: PromptFile, kind: Kind) -> int:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Literal
 
 from schemas.context import Context
@@ -15,8 +16,7 @@ class Labels:
     """Draws things that are not in an image (POPE, Li et al. 2023): any, often seen ones, or ones
     often seen together with what is there."""
 
-    def __init__(self, contexts: Iterable[Context], how: Negatives = "popular") -> None:
-        self._how: Negatives = how
+    def __init__(self, contexts: Iterable[Context]) -> None:
         self._often: Counter[str] = Counter()
         self._together: dict[str, Counter[str]] = {}
         for context in contexts:
@@ -25,25 +25,27 @@ class Labels:
             for label in labels:
                 self._together.setdefault(label, Counter()).update(labels - {label})
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """Every label there is."""
         return sorted(self._often)
 
-    def absent(self, context: Context, vocabulary: Vocabulary, rng: random.Random) -> str | None:
+    def absent(
+        self, context: Context, vocabulary: Vocabulary, how: Negatives, rng: random.Random
+    ) -> str | None:
         """A thing that neither boxes nor captions hold; None if there is no such."""
         held = {thing.label for thing in context.things or ()}
         told = frozenset[str]().union(
             *(m.categories for text in context.captions for m in vocabulary.mentions(text))
         )
-        weights = self._weights(held)
+        weights = self._weights(held, how)
         names = [n for n in self.names if n not in held and not vocabulary.categories(n) & told]
         if not names:
             return None
         return rng.choices(names, [weights[name] + 1e-9 for name in names])[0]
 
-    def _weights(self, held: Iterable[str]) -> Counter[str]:
-        match self._how:
+    def _weights(self, held: Iterable[str], how: Negatives) -> Counter[str]:
+        match how:
             case "random":
                 return Counter(dict.fromkeys(self._often, 1))
             case "popular":

@@ -33,7 +33,7 @@ def judge_made(
     kept: list[Dialogue] = []
     for uid, group in itertools.groupby(rows, key=itemgetter("uid")):
         made = list(group)
-        known = Known(subjects[uid].context, maker.vocabulary, maker.policy.checks)
+        known = Known(subjects[uid].context, maker.annotations.vocabulary, maker.policy.checks)
         for row, fault in zip(made, _faults(made, known), strict=True):
             lines.append(_line(row, fault))
             kept += [as_dialogue(row)] if fault is None else []

@@ -20,7 +20,7 @@ from transforms.capfilt.policy import ModelPolicy
 from transforms.instruct.failures import Failures
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.prompts import Message
-from transforms.instruct.replies import Cap, Replies, Stored, request_digest
+from transforms.instruct.replies import Replies, Stored, request_digest
 from transforms.instruct.requests import Request
 
 # For templates that ask: else one puts in the day's date, and others let the model think aloud.
@@ -50,7 +50,7 @@ class LocalAsker:
             stored = self.replies.get(digest)
             if stored is not None:
                 return stored
-            ticket = self.replies.reserve(0.0, Cap(requests=self.policy.budget.max_requests))
+            ticket = self.replies.reserve(0.0, self.policy.budget)
             try:
                 found = self._generate(request)
             except ModelError as err:

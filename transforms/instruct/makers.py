@@ -5,38 +5,22 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn, dialogue_id
 from transforms.capfilt.policy import ModelPolicy
 from transforms.instruct import checks, template
 from transforms.instruct.annotations import Annotations, read_annotations
-from transforms.instruct.asking import load_asker, load_batch_asker, load_local_asker
+from transforms.instruct.askers import Asker, load_asker
 from transforms.instruct.batching import BatchAsker
-from transforms.instruct.labels import Labels
 from transforms.instruct.making import Images, Maker, Row, made_row
-from transforms.instruct.objects import Vocabulary
 from transforms.instruct.parse import ParseError, parse_answer, parse_blocks
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.prompts import PromptFile, load_prompts, prompts_sha256
-from transforms.instruct.replies import OverBudgetError, Replies, Stored
-from transforms.instruct.requests import Request, first_request, has_material, repair_request
+from transforms.instruct.replies import OverBudgetError, Stored
+from transforms.instruct.requests import Request, first_request, possible_kinds, repair_request
 from transforms.instruct.subjects import Subject
 
 _OF_SERVERS = (DialogueFault.NO_REPLY, DialogueFault.REFUSED)  # to ask once more would not help
-
-
-class Asker(Protocol):
-    """A model that is asked, wherever it is."""
-
-    @property
-    def replies(self) -> Replies: ...
-
-    def reply(self, request: Request) -> Stored | None:
-        """What it says to a request; None: nothing usable.
-
-        Raises: OverBudgetError; RunFailedError: it cannot be asked."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +38,9 @@ class TemplateMaker:
 
     policy: InstructPolicy
     annotations: Annotations
-    vocabulary: Vocabulary
-    labels: Labels
 
     def possible(self, subject: Subject) -> list[str]:
-        found = template.possible(self._known(subject))
+        found = template.possible(self._material(subject))
         return [kind.value for kind in self.policy.kinds if kind in found]
 
     def prepare(self, planned: Sequence[tuple[Subject, Kind, int]], images: Images) -> None:
@@ -66,7 +48,7 @@ class TemplateMaker:
 
     def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row:
         rng = random.Random(f"{self.policy.seed} {dialogue_id(subject.uid, kind, number)}")
-        turns = template.make_turns(kind, self._known(subject), rng)
+        turns = template.make_turns(kind, self._material(subject), rng)
         made = Making(
             backend="template",
             model="template",
@@ -80,8 +62,11 @@ class TemplateMaker:
             subject, kind, number, language, made, turns or (), None if turns else fault
         )
 
-    def _known(self, subject: Subject) -> template.Known:
-        return template.Known(subject.context, self.policy.language, self.vocabulary, self.labels)
+    def _material(self, subject: Subject) -> template.Material:
+        policy = self.policy
+        return template.Material(
+            subject.context, policy.language, self.annotations, policy.negatives
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +75,12 @@ class ModelMaker:
 
     policy: InstructPolicy
     annotations: Annotations
-    vocabulary: Vocabulary
     prompts: PromptFile
-    asker: "Asker"
+    asker: Asker
     made: Making
 
     def possible(self, subject: Subject) -> list[str]:
-        about = subject.context
-        wanted = self.policy.kinds
-        return [k.value for k in wanted if has_material(k, about, self.policy, self.prompts)]
+        return possible_kinds(subject.context, self.policy, self.prompts)
 
     def prepare(self, planned: Sequence[tuple[Subject, Kind, int]], images: Images) -> None:
         """By batch all is asked at once, and then all that has a fault once more."""
@@ -159,7 +141,7 @@ class ModelMaker:
             turns=turns,
             made=self.made,
         )
-        known = checks.Known(subject.context, self.vocabulary, self.policy.checks)
+        known = checks.Known(subject.context, self.annotations.vocabulary, self.policy.checks)
         fault = checks.first_fault(dialogue, known)
         return _Read(turns) if fault is None else _Read(turns, fault.reason, fault.detail)
 
@@ -174,10 +156,8 @@ def load_maker(policy: InstructPolicy, run: Path) -> Maker:
     Raises: BadInputError: annotations, prompts or the key are missing, or not what they should be.
     """
     annotations = read_annotations(policy.annotations)
-    labels = Labels(annotations.by_name.values(), policy.negatives)
-    vocabulary = Vocabulary(labels.names)
     if policy.backend == "template":
-        return TemplateMaker(policy, annotations, vocabulary, labels)
+        return TemplateMaker(policy, annotations)
     prompts = load_prompts(policy.prompts, policy.language)
     made = Making(
         backend=policy.backend,
@@ -186,9 +166,7 @@ def load_maker(policy: InstructPolicy, run: Path) -> Maker:
         prompt=prompts.title,
         prompt_sha256=prompts_sha256(policy.prompts, policy.language),
     )
-    load = {"endpoint": load_asker, "batch": load_batch_asker, "chat": load_local_asker}
-    asker = load[policy.backend](policy, run)
-    return ModelMaker(policy, annotations, vocabulary, prompts, asker, made)
+    return ModelMaker(policy, annotations, prompts, load_asker(policy, run), made)
 
 
 def _name_of(model: ModelPolicy | None) -> str:

@@ -10,7 +10,6 @@ import pyarrow as pa
 from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn
 from schemas.errors import RunFailedError
 from transforms.instruct.annotations import Annotations
-from transforms.instruct.objects import Vocabulary
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.subjects import Subject
 from transforms.shards.measures import read_measure
@@ -49,9 +48,6 @@ class Maker(Protocol):
 
     @property
     def annotations(self) -> Annotations: ...
-
-    @property
-    def vocabulary(self) -> Vocabulary: ...
 
     def possible(self, subject: Subject) -> list[str]:
         """The kinds that are wanted and that can be made about an image."""

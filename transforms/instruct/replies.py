@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from typing import Any
 from schemas.errors import RunFailedError
 from schemas.fingerprint import Json
 from schemas.report import Spend
+from transforms.chat.client import RefusedRequestError, Reply
+from transforms.instruct.policy import BudgetPolicy
 
 REPLIES_FILE = "replies.sqlite"
 _WAIT_S = 60.0  # for another worker's transaction
@@ -78,15 +80,6 @@ class Stored:
     tokens_out: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cap:
-    """What may be spent, and how fast; None: as much as it takes."""
-
-    usd: float | None = None
-    requests: int | None = None
-    per_minute: int | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """A request that is about to be made."""
@@ -123,7 +116,7 @@ class Replies:
             ).fetchone()
         return None if row is None else Stored(*row)
 
-    def reserve(self, usd: float, cap: Cap) -> Ticket:
+    def reserve(self, usd: float, budget: BudgetPolicy) -> Ticket:
         """Set the most that a request may cost aside, and wait for its turn in the minute.
 
         Raises: OverBudgetError: the cap does not allow it."""
@@ -132,13 +125,13 @@ class Replies:
                 "SELECT requests, usd, reserved, next_at FROM totals"
             ).fetchone()
             (flying,) = db.execute("SELECT count(*) FROM asked WHERE lost = 0").fetchone()
-            if cap.usd is not None and spent + reserved + usd > cap.usd + 1e-9:
+            if budget.max_usd is not None and spent + reserved + usd > budget.max_usd + 1e-9:
                 raise OverBudgetError
-            if cap.requests is not None and requests + flying >= cap.requests:
+            if budget.max_requests is not None and requests + flying >= budget.max_requests:
                 raise OverBudgetError
-            now = time.time()
-            turn = max(now, next_at) if cap.per_minute else now
-            after = turn + 60 / cap.per_minute if cap.per_minute else next_at
+            now, per_minute = time.time(), budget.requests_per_minute
+            turn = max(now, next_at) if per_minute else now
+            after = turn + 60 / per_minute if per_minute else next_at
             db.execute("UPDATE totals SET reserved = reserved + ?, next_at = ?", (usd, after))
             number = db.execute("INSERT INTO asked (usd) VALUES (?)", (usd,)).lastrowid
         time.sleep(max(0.0, turn - time.time()))
@@ -248,6 +241,15 @@ class Replies:
                 f"The replies in {self._path} cannot be read or written ({err}); what is in the"
                 " file is kept: run again."
             ) from err
+
+
+def read_stored(read: Callable[[], Reply]) -> Stored:
+    """What a server says, or why it refuses. Raises: ChatError: neither can be read."""
+    try:
+        reply = read()
+    except RefusedRequestError as err:
+        return Stored("", str(err), 0, 0)
+    return Stored(reply.text, None, reply.tokens_in, reply.tokens_out)
 
 
 def request_digest(request: dict[str, Any], image_sha256: str | None) -> str:

@@ -69,6 +69,11 @@ def repair_request(request: Request, prompts: PromptFile, reply: str, fault: str
     return replace(request, messages=messages)
 
 
+def possible_kinds(context: Context, policy: InstructPolicy, prompts: PromptFile) -> list[str]:
+    """The kinds of the policy for which there is something to ask about."""
+    return [k.value for k in policy.kinds if has_material(k, context, policy, prompts)]
+
+
 def has_material(kind: Kind, context: Context, policy: InstructPolicy, prompts: PromptFile) -> bool:
     """Whether there is something to ask about: of regions boxes; of a model that sees no picture
     captions, boxes to count, lettering to read."""
@@ -83,6 +88,11 @@ def has_material(kind: Kind, context: Context, policy: InstructPolicy, prompts: 
     if kind is Kind.OCR:
         return bool(context.lettering or context.answered)
     return bool(context.captions)
+
+
+def usd_at_most(messages: Sequence[Message], policy: InstructPolicy) -> float:
+    """What a request may cost at most."""
+    return policy.budget.usd(tokens_at_most(messages), policy.max_tokens)
 
 
 def tokens_at_most(messages: Sequence[Message]) -> int:

@@ -19,9 +19,10 @@ import yaml
 from schemas.context import Context, Thing
 from schemas.dialogue import Kind, Language, Role, Turn
 from schemas.fingerprint import file_sha256
+from transforms.instruct.annotations import Annotations
 from transforms.instruct.colours import coloured
-from transforms.instruct.labels import Labels
-from transforms.instruct.objects import NUMBER_WORDS, Vocabulary, plural
+from transforms.instruct.labels import Negatives
+from transforms.instruct.objects import NUMBER_WORDS, plural
 from transforms.instruct.parse import with_image
 from transforms.instruct.speech import language_fault
 
@@ -49,24 +50,24 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Material:
     """What an image's dialogues are made from."""
 
     context: Context
     language: Language
-    vocabulary: Vocabulary
-    labels: Labels
+    annotations: Annotations  # of all images
+    negatives: Negatives
 
 
-def make_turns(kind: Kind, known: Known, rng: random.Random) -> tuple[Turn, ...] | None:
+def make_turns(kind: Kind, material: Material, rng: random.Random) -> tuple[Turn, ...] | None:
     """A dialogue of a kind; None where nothing known gives one. The same seed gives the same."""
     match kind:
         case Kind.QUESTION:
-            made = _asked(known, rng)
+            made = _asked(material, rng)
         case Kind.CONVERSATION:
-            made = _joined(known, rng)
+            made = _joined(material, rng)
         case _:
-            found = list(_MAKERS[kind](known, rng))
+            found = list(_MAKERS[kind](material, rng))
             made = [rng.choice(found)] if found else []
     if not made:
         return None
@@ -78,9 +79,9 @@ def make_turns(kind: Kind, known: Known, rng: random.Random) -> tuple[Turn, ...]
     return with_image(turns)
 
 
-def possible(known: Known) -> frozenset[Kind]:
+def possible(material: Material) -> frozenset[Kind]:
     """The kinds that can be made of what is known, whatever the seed."""
-    return frozenset(k for k in KINDS if make_turns(k, known, random.Random(0)) is not None)
+    return frozenset(k for k in KINDS if make_turns(k, material, random.Random(0)) is not None)
 
 
 def templates_sha256() -> str:
@@ -88,69 +89,70 @@ def templates_sha256() -> str:
     return file_sha256(TEMPLATES_FILE)
 
 
-def _short_answers(known: Known, rng: random.Random) -> Iterator[Exchange]:
+def _short_answers(material: Material, rng: random.Random) -> Iterator[Exchange]:
     """People's answers, if there are; else what a caption says of a colour, or all it says."""
-    answered = list(_of_people(known, rng))
+    answered = list(_of_people(material, rng))
     if answered:
         yield from answered
         return
-    for thing, colour in sorted(coloured(known.context.captions).items()):
-        yield _worded(known, rng, "colour", colour, thing=thing)
-    yield from _descriptions(known, rng)
+    for thing, colour in sorted(coloured(material.context.captions).items()):
+        yield _worded(material, rng, "colour", colour, thing=thing)
+    yield from _descriptions(material, rng)
 
 
-def _of_people(known: Known, rng: random.Random) -> Iterator[Exchange]:
-    for each in known.context.answered:
+def _of_people(material: Material, rng: random.Random) -> Iterator[Exchange]:
+    for each in material.context.answered:
         answer, _ = Counter(each.answers).most_common(1)[0]
         question = each.question[:1].upper() + each.question[1:]
-        worded = _wording(known, rng, "short").format(question=question)
+        worded = _wording(material, rng, "short").format(question=question)
         yield Exchange(worded, answer, question, "short")
 
 
-def _descriptions(known: Known, rng: random.Random) -> Iterator[Exchange]:
-    told = (c for c in known.context.captions if language_fault(c, known.language) is None)
+def _descriptions(material: Material, rng: random.Random) -> Iterator[Exchange]:
+    told = (c for c in material.context.captions if language_fault(c, material.language) is None)
     for caption in itertools.islice(told, 1):
-        yield _worded(known, rng, "describe", _as_sentence(caption))
+        yield _worded(material, rng, "describe", _as_sentence(caption))
 
 
-def _presences(known: Known, rng: random.Random) -> Iterator[Exchange]:
+def _presences(material: Material, rng: random.Random) -> Iterator[Exchange]:
     """As many that are there as that are not (POPE, Li et al. 2023)."""
-    there = sorted({thing.label for thing in known.context.things or ()})
-    absent = known.labels.absent(known.context, known.vocabulary, rng)
-    if known.context.things is None or not there or absent is None:
+    there = sorted({thing.label for thing in material.context.things or ()})
+    everywhere, how = material.annotations, material.negatives
+    absent = everywhere.labels.absent(material.context, everywhere.vocabulary, how, rng)
+    if material.context.things is None or not there or absent is None:
         return
     label, answer = (rng.choice(there), "yes") if rng.random() < 0.5 else (absent, "no")
-    yield _worded(known, rng, "yes_no", answer, a_thing=_with_article(label))
+    yield _worded(material, rng, "yes_no", answer, a_thing=_with_article(label))
 
 
-def _counts(known: Known, rng: random.Random) -> Iterator[Exchange]:
+def _counts(material: Material, rng: random.Random) -> Iterator[Exchange]:
     """How many boxes have a label; without boxes, how many a caption says."""
-    for label, count in sorted(_counted(known).items()):
+    for label, count in sorted(_counted(material).items()):
         answer = rng.choice([str(count), NUMBER_WORDS[count]])
-        yield _worded(known, rng, "counting", answer, things=plural(label))
+        yield _worded(material, rng, "counting", answer, things=plural(label))
 
 
-def _counted(known: Known) -> dict[str, int]:
-    if known.context.things is not None:
-        boxes = Counter(thing.label for thing in known.context.things)
+def _counted(material: Material) -> dict[str, int]:
+    if material.context.things is not None:
+        boxes = Counter(thing.label for thing in material.context.things)
         return {label: count for label, count in boxes.items() if count < _MOST_COUNTED}
     said: dict[str, set[int]] = {}
-    for caption in known.context.captions:
-        for mention in known.vocabulary.mentions(caption):
+    for caption in material.context.captions:
+        for mention in material.annotations.vocabulary.mentions(caption):
             if not mention.denied and mention.count and mention.count < _MOST_COUNTED:
                 said.setdefault(mention.name, set()).add(mention.count)
     return {name: counts.pop() for name, counts in said.items() if len(counts) == 1}
 
 
-def _regions(known: Known, rng: random.Random) -> Iterator[Exchange]:
+def _regions(material: Material, rng: random.Random) -> Iterator[Exchange]:
     """What is in a box, and where the only thing of its kind is."""
-    things = known.context.things or ()
+    things = material.context.things or ()
     alone = Counter(thing.label for thing in things)
     for thing in things:
         box = _as_text(thing)
-        yield _worded(known, rng, "region_to_name", thing.label, box=box)
+        yield _worded(material, rng, "region_to_name", thing.label, box=box)
         if alone[thing.label] == 1:
-            yield _worded(known, rng, "name_to_region", box, thing=thing.label)
+            yield _worded(material, rng, "name_to_region", box, thing=thing.label)
 
 
 def _as_text(thing: Thing) -> str:
@@ -158,7 +160,7 @@ def _as_text(thing: Thing) -> str:
     return f"[{', '.join(f'{share:.3f}' for share in thing.box)}]"
 
 
-_MAKERS: Mapping[Kind, Callable[[Known, random.Random], Iterator[Exchange]]] = {
+_MAKERS: Mapping[Kind, Callable[[Material, random.Random], Iterator[Exchange]]] = {
     Kind.SHORT_ANSWER: _short_answers,
     Kind.YES_NO: _presences,
     Kind.COUNTING: _counts,
@@ -166,39 +168,41 @@ _MAKERS: Mapping[Kind, Callable[[Known, random.Random], Iterator[Exchange]]] = {
 }
 
 
-def _asked(known: Known, rng: random.Random) -> list[Exchange]:
+def _asked(material: Material, rng: random.Random) -> list[Exchange]:
     """The model asks what one of the other kinds has an answer to."""
-    found = [each for maker in (_of_people, _colours, _counts) for each in maker(known, rng)]
+    found = [each for maker in (_of_people, _colours, _counts) for each in maker(material, rng)]
     if not found:
         return []
     chosen = rng.choice(found)
     family = rng.choice(("ask", "ask_for"))
-    question = _wording(known, rng, family).format(answer=chosen.answer)
+    question = _wording(material, rng, family).format(answer=chosen.answer)
     return [Exchange(question, chosen.bare, question, family)]
 
 
-def _colours(known: Known, rng: random.Random) -> Iterator[Exchange]:
-    return (each for each in _short_answers(known, rng) if each.family == "colour")
+def _colours(material: Material, rng: random.Random) -> Iterator[Exchange]:
+    return (each for each in _short_answers(material, rng) if each.family == "colour")
 
 
-def _joined(known: Known, rng: random.Random) -> list[Exchange]:
+def _joined(material: Material, rng: random.Random) -> list[Exchange]:
     """A description, then some of all else that is known, no question twice."""
-    first = list(_descriptions(known, rng))
+    first = list(_descriptions(material, rng))
     makers = (_of_people, _colours, _counts, _presences)
-    others = [each for maker in makers for each in maker(known, rng)]
+    others = [each for maker in makers for each in maker(material, rng)]
     rng.shuffle(others)
     talk = [*first, *others][:_LONGEST_TALK]
     return talk if len(talk) > 1 else []
 
 
-def _worded(known: Known, rng: random.Random, family: str, answer: str, **words: str) -> Exchange:
-    question = _wording(known, rng, family).format(**words)
-    plain = _templates()[known.language][family][0].format(**words)
+def _worded(
+    material: Material, rng: random.Random, family: str, answer: str, **words: str
+) -> Exchange:
+    question = _wording(material, rng, family).format(**words)
+    plain = _templates()[material.language][family][0].format(**words)
     return Exchange(question, answer, plain, family)
 
 
-def _wording(known: Known, rng: random.Random, family: str) -> str:
-    return rng.choice(_templates()[known.language][family])
+def _wording(material: Material, rng: random.Random, family: str) -> str:
+    return rng.choice(_templates()[material.language][family])
 
 
 @functools.cache

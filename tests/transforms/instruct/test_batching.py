@@ -16,7 +16,6 @@ from chat_server import reply, say
 from schemas.context import Context
 from schemas.dialogue import DialogueFault, Kind
 from schemas.errors import RunFailedError
-from transforms.instruct.asking import forget_servers
 from transforms.instruct.batching import BatchAsker
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.making import MADE_SCHEMA, make_missing
@@ -133,23 +132,16 @@ Load = Callable[..., ModelMaker]
 
 
 @pytest.fixture
-def load(server: BatchServer, tmp_path: Path) -> Iterator[Load]:
-    found: list[ModelMaker] = []
-
+def load(server: BatchServer, tmp_path: Path) -> Load:
     def load(**settings: Any) -> ModelMaker:
         asked = {"backend": "batch", "model": "m", "url": server.url, "poll_s": 0.05}
         asked |= {"shares": {"conversation": 1}, "patience_s": 5.0}
         policy = InstructPolicy.model_validate({**asked, **settings})
         made = load_maker(policy, tmp_path / "run")
         assert isinstance(made, ModelMaker)
-        found.append(made)
         return made
 
-    yield load
-    for one in found:
-        one.asker.client.close()
-        one.asker.replies.close()
-    forget_servers()
+    return load
 
 
 class _NoImages:

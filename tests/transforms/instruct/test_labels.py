@@ -16,9 +16,9 @@ CONTEXTS = [Context(things=boxes(dog=1))] * 8 + [Context(things=boxes(fork=1, kn
     ("how", "most"), [("random", None), ("popular", "dog"), ("adversarial", "fork")]
 )
 def test_what_is_absent_is_drawn_as_it_should(how, most: str | None) -> None:
-    labels, rng = Labels(CONTEXTS, how), random.Random(1)
+    labels, rng = Labels(CONTEXTS), random.Random(1)
     shown = Context(things=boxes(knife=1))
-    drawn = Counter(labels.absent(shown, Vocabulary(), rng) for _ in range(300))
+    drawn = Counter(labels.absent(shown, Vocabulary(), how, rng) for _ in range(300))
     assert set(drawn) <= {"dog", "fork"}
     if most is None:
         assert min(drawn.values()) > 100
@@ -30,4 +30,4 @@ def test_what_is_absent_is_drawn_as_it_should(how, most: str | None) -> None:
 def test_nothing_is_absent_where_all_is_there() -> None:
     labels = Labels(CONTEXTS)
     told = Context(captions=("a dog with a fork",), things=boxes(knife=1))
-    assert labels.absent(told, Vocabulary(), random.Random(0)) is None
+    assert labels.absent(told, Vocabulary(), "popular", random.Random(0)) is None

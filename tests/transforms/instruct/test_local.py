@@ -10,7 +10,6 @@ from schemas.context import Context
 from schemas.dialogue import DialogueFault, Kind
 from schemas.errors import BadInputError
 from tests.transforms.capfilt.conftest import llava_folder
-from transforms.instruct.asking import forget_servers
 from transforms.instruct.local import LocalAsker, load_local
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.policy import InstructPolicy, making_identity
@@ -25,20 +24,14 @@ ABOUT = Context(captions=("a dog runs",))
 
 @pytest.fixture
 def load(llava_folder: Path, tmp_path: Path) -> Iterator[Load]:
-    found: list[ModelMaker] = []
-
     def load(**settings: Any) -> ModelMaker:
         asked = {"backend": "chat", "chat": {"model": str(llava_folder)}, "max_tokens": 400}
         policy = InstructPolicy.model_validate({**asked, "temperature": 1.0, **settings})
         made = load_maker(policy, tmp_path / "run")
         assert isinstance(made, ModelMaker)
-        found.append(made)
         return made
 
     yield load
-    for one in found:
-        one.asker.replies.close()
-    forget_servers()
     load_local.cache_clear()
 
 

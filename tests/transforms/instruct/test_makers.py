@@ -15,7 +15,6 @@ from schemas.dialogue import Dialogue, DialogueFault, Kind
 from schemas.errors import RunFailedError
 from tests.transforms.instruct.talk import boxes
 from transforms.instruct import asking
-from transforms.instruct.asking import forget_servers
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.making import Row, as_dialogue, make_missing
 from transforms.instruct.policy import InstructPolicy
@@ -35,24 +34,18 @@ def images(draw_pool, tmp_path: Path) -> Iterator[PoolImages]:
 
 
 @pytest.fixture
-def load(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+def load(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     monkeypatch.setenv("SOME_KEY", KEY)
     monkeypatch.setattr(asking, "_LONGEST_PAUSE_S", 0.05)
-    found: list[ModelMaker] = []
 
     def load(**settings: Any) -> ModelMaker:
         asked = {"backend": "endpoint", "model": "m", "url": server.url, "api_key_env": "SOME_KEY"}
         policy = InstructPolicy.model_validate({**asked, "patience_s": 10.0, **settings})
         made = load_maker(policy, tmp_path / "run")
         assert isinstance(made, ModelMaker)
-        found.append(made)
         return made
 
-    yield load
-    for one in found:
-        one.asker.client.close()
-        one.asker.replies.close()
-    forget_servers()
+    return load
 
 
 def subject(number: int = 0, context: Context = DOG) -> Subject:

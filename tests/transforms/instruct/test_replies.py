@@ -7,8 +7,8 @@ import pytest
 
 from schemas.errors import RunFailedError
 from schemas.report import Spend
+from transforms.instruct.policy import BudgetPolicy
 from transforms.instruct.replies import (
-    Cap,
     OverBudgetError,
     Replies,
     Stored,
@@ -16,7 +16,11 @@ from transforms.instruct.replies import (
 )
 
 SAID = Stored("a dog", None, 100, 10)
-FREE = Cap()
+FREE = BudgetPolicy()
+
+
+def _of(usd: float) -> BudgetPolicy:
+    return BudgetPolicy(max_usd=usd, usd_per_million_in=1.0)
 
 
 @pytest.fixture
@@ -37,23 +41,23 @@ def test_what_was_said_is_kept_with_what_it_cost(store: Replies, tmp_path: Path)
 
 
 def test_the_cap_counts_what_is_in_flight(store: Replies) -> None:
-    cap = Cap(usd=1.0)
-    first = store.reserve(0.6, cap)
+    budget = _of(1.0)
+    first = store.reserve(0.6, budget)
     with pytest.raises(OverBudgetError):
-        store.reserve(0.6, cap)
+        store.reserve(0.6, budget)
     store.put(first, "d", SAID, 0.3)
-    second = store.reserve(0.6, cap)  # the first came cheaper than it might have
+    second = store.reserve(0.6, budget)  # the first came cheaper than it might have
     store.drop(second)
-    store.reserve(0.7, cap)
+    store.reserve(0.7, budget)
     assert store.spend().usd == pytest.approx(0.3)
 
 
 def test_requests_are_capped_too(store: Replies) -> None:
-    cap = Cap(requests=2)
-    store.put(store.reserve(0, cap), "d", SAID, 0)
-    store.reserve(0, cap)
+    budget = BudgetPolicy(max_requests=2)
+    store.put(store.reserve(0, budget), "d", SAID, 0)
+    store.reserve(0, budget)
     with pytest.raises(OverBudgetError):
-        store.reserve(0, cap)
+        store.reserve(0, budget)
 
 
 def test_what_was_lost_counts_as_paid(store: Replies) -> None:
@@ -69,7 +73,7 @@ def test_what_was_lost_counts_as_paid(store: Replies) -> None:
 def test_requests_wait_for_their_turn_in_the_minute(store: Replies) -> None:
     began = time.monotonic()
     for _ in range(4):
-        store.drop(store.reserve(0, Cap(per_minute=1200)))
+        store.drop(store.reserve(0, BudgetPolicy(requests_per_minute=1200)))
     assert 0.15 <= time.monotonic() - began < 5
 
 
@@ -80,7 +84,7 @@ def test_threads_and_connections_share_one_budget(store: Replies, tmp_path: Path
     def spend(one: Replies, name: str) -> None:
         for n in range(40):
             try:
-                one.put(one.reserve(1.0, Cap(usd=50.0)), f"{name}{n}", SAID, 1.0)
+                one.put(one.reserve(1.0, _of(50.0)), f"{name}{n}", SAID, 1.0)
                 gone.append(1)
             except OverBudgetError:
                 return

@@ -3,12 +3,11 @@ import random
 import pytest
 
 from schemas.context import Answered, Context, Thing
-from schemas.dialogue import IMAGE_TOKEN, Kind, Role
+from schemas.dialogue import IMAGE_TOKEN, Kind, Language, Role
 from tests.transforms.instruct.talk import boxes, dialogue, judged
-from transforms.instruct.labels import Labels
-from transforms.instruct.objects import Vocabulary
+from transforms.instruct.annotations import Annotations
 from transforms.instruct.parse import spoken
-from transforms.instruct.template import KINDS, Known, _templates, make_turns, possible
+from transforms.instruct.template import KINDS, Material, _templates, make_turns, possible
 
 EVERYWHERE = [Context(things=boxes(dog=1, cat=1)), Context(things=boxes(bench=1, dog=1))]
 RICH = Context(
@@ -18,17 +17,16 @@ RICH = Context(
 )
 
 
-def known(context: Context, language: str = "en") -> Known:
-    labels = Labels([*EVERYWHERE, context])
-    vocabulary = Vocabulary(labels.names)
-    return Known(context, language, vocabulary, labels)  # pyright: ignore[reportArgumentType]
+def material(context: Context, language: Language = "en") -> Material:
+    everywhere = Annotations({str(n): one for n, one in enumerate([*EVERYWHERE, context])})
+    return Material(context, language, everywhere, "popular")
 
 
-def made(kind: Kind, context: Context, language: str = "en") -> set[tuple[str, ...]]:
+def made(kind: Kind, context: Context, language: Language = "en") -> set[tuple[str, ...]]:
     """All that 60 seeds give, without the image."""
     found: set[tuple[str, ...]] = set()
     for seed in range(60):
-        turns = make_turns(kind, known(context, language), random.Random(seed))
+        turns = make_turns(kind, material(context, language), random.Random(seed))
         assert turns is not None
         assert turns[0].text.startswith(f"{IMAGE_TOKEN}\n")
         found.add(tuple(spoken(turn) for turn in turns))
@@ -60,7 +58,7 @@ def test_a_thing_is_there_or_not_half_of_the_time() -> None:
     assert (
         15
         < sum(
-            make_turns(Kind.YES_NO, known(RICH), random.Random(n))[1].text == "yes"  # pyright: ignore
+            make_turns(Kind.YES_NO, material(RICH), random.Random(n))[1].text == "yes"  # pyright: ignore
             for n in range(60)
         )
         < 45
@@ -78,8 +76,10 @@ def test_boxes_are_counted_and_without_them_captions_count() -> None:
     assert answers(Kind.COUNTING, RICH) == {"2", "two", "1", "one"}
     assert answers(Kind.COUNTING, Context(captions=RICH.captions)) == {"2", "two"}
     disagreeing = Context(captions=("two dogs", "three dogs"))
-    assert make_turns(Kind.COUNTING, known(disagreeing), random.Random(0)) is None
-    assert make_turns(Kind.COUNTING, known(Context(things=boxes(dog=8))), random.Random(0)) is None
+    assert make_turns(Kind.COUNTING, material(disagreeing), random.Random(0)) is None
+    assert (
+        make_turns(Kind.COUNTING, material(Context(things=boxes(dog=8))), random.Random(0)) is None
+    )
 
 
 def test_regions_are_named_and_only_what_is_alone_is_looked_for() -> None:
@@ -113,14 +113,14 @@ def test_a_conversation_joins_several_and_repeats_none() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_not_known_is_not_made(kind: Kind) -> None:
-    assert make_turns(kind, known(Context()), random.Random(0)) is None
+    assert make_turns(kind, material(Context()), random.Random(0)) is None
 
 
-def test_what_can_be_made_depends_on_what_is_known() -> None:
-    assert possible(known(RICH)) == set(KINDS)
-    assert possible(known(Context(captions=("a day at the sea",)))) == {Kind.SHORT_ANSWER}
+def test_what_can_be_made_depends_on_what_is_material() -> None:
+    assert possible(material(RICH)) == set(KINDS)
+    assert possible(material(Context(captions=("a day at the sea",)))) == {Kind.SHORT_ANSWER}
     no_boxes = Context(captions=("two dogs and a red ball",))
-    assert possible(known(no_boxes)) == set(KINDS) - {Kind.YES_NO, Kind.REGION}
+    assert possible(material(no_boxes)) == set(KINDS) - {Kind.YES_NO, Kind.REGION}
 
 
 def test_chinese_is_told_in_chinese() -> None:
@@ -128,12 +128,12 @@ def test_chinese_is_told_in_chinese() -> None:
     ((question, answer), *_) = made(Kind.SHORT_ANSWER, context, "zh")
     assert answer == "一只狗在草地上奔跑。"
     assert judged(dialogue(("Q", question), ("A", answer), language="zh")) == [None]
-    assert make_turns(Kind.SHORT_ANSWER, known(Context(captions=("a dog",))), random.Random(0))
+    assert make_turns(Kind.SHORT_ANSWER, material(Context(captions=("a dog",))), random.Random(0))
 
 
 def test_the_same_seed_gives_the_same() -> None:
     for kind in KINDS:
-        one, other = (make_turns(kind, known(RICH), random.Random(5)) for _ in range(2))
+        one, other = (make_turns(kind, material(RICH), random.Random(5)) for _ in range(2))
         assert one == other
         assert one is not None
         assert [turn.role for turn in one[:2]] == [Role.PERSON, Role.MODEL]
