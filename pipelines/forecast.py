@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +12,6 @@ from rich.table import Table
 
 from pipelines.job import Job
 from pipelines.recipe import Recipe
-from schemas.context import Context
 from schemas.errors import BadInputError
 from schemas.layout import Layout, decision_manifest
 from transforms.instruct.annotations import read_annotations
@@ -19,15 +20,15 @@ from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.replies import REPLIES_FILE, Replies
 from transforms.instruct.requests import Picture
 from transforms.instruct.subjects import Subject, cut_by_shard, subjects_of
-from transforms.read.rows import make_uids
+from transforms.read.rows import number_rows
 from transforms.read.table import read_list
 from transforms.shards.commit import committed
-from transforms.shards.pool import PoolImages
+from transforms.shards.pool import PoolShards
 
 
 def forecast_recipe(recipe: Recipe, run: Path | None) -> tuple[list[Forecast], bool]:
     """A forecast for each of a recipe's dialogues that a server is asked for, and whether it is of
-    what the recipe's decision keeps; else it is of every row of the list, so at most.
+    what the recipe's decision keeps; else it is of every image of the list, so at most.
 
     Raises: BadInputError: no dialogue of the recipe asks a server, or the list cannot be read."""
     asking = {n: p for n, p in recipe.instruct.items() if p.url is not None}
@@ -40,19 +41,21 @@ def forecast_recipe(recipe: Recipe, run: Path | None) -> tuple[list[Forecast], b
         return [forecast(n, p, _of_list(recipe, p), _blank, None) for n, p in asking.items()], False
     path = job.run / REPLIES_FILE
     with contextlib.ExitStack() as opened:
-        pictures = opened.enter_context(contextlib.closing(_Pictures(job.layout.pool)))
+        pool = opened.enter_context(PoolShards(job.layout.pool))
         replies = None
         if path.is_file():
             replies = opened.enter_context(contextlib.closing(Replies(path)))
         return [
-            forecast(name, policy, _of_decision(job, policy), pictures, replies)
+            forecast(
+                name, policy, _of_decision(job, policy), lambda n: pool.images(n).read, replies
+            )
             for name, policy in asking.items()
         ], True
 
 
 def print_forecasts(found: list[Forecast], exact: bool, console: Console) -> None:
     """As people read them: a column for the dialogues of each name."""
-    about = "what the recipe keeps" if exact else "all rows of the list, as if all were kept"
+    about = "what the recipe keeps" if exact else "all images of the list, as if all were kept"
     table = Table(title=f"Forecast for {about}", title_justify="left")
     table.add_column("")
     for one in found:
@@ -96,30 +99,13 @@ def _of_list(recipe: Recipe, policy: InstructPolicy) -> Iterator[Located]:
     if recipe.input.list is None:
         raise BadInputError("An adopted pool is forecast after `pairmill decide`: name its --out.")
     annotations = read_annotations(policy.annotations)
-    rows = read_list(recipe.input)
-    uids = make_uids(rows["url"], rows["caption"])
-    urls, captions = rows["url"].to_pylist(), rows["caption"].to_pylist()
-    for uid, url, caption in zip(uids, urls, captions, strict=True):
-        context: Context = annotations.context(uid, url, (caption,))
-        yield 0, Subject(uid=uid, key="", context=context)
-
-
-class _Pictures:
-    """Reads the images of one pool shard after the other."""
-
-    def __init__(self, pool: Path) -> None:
-        self._pool = pool
-        self._images: PoolImages | None = None
-
-    def __call__(self, shard: int) -> Callable[[str], Picture]:
-        if self._images is None or self._images.shard != shard:
-            self.close()
-            self._images = PoolImages(self._pool, shard)
-        return self._images.read
-
-    def close(self) -> None:
-        if self._images is not None:
-            self._images.close()
+    rows = number_rows(read_list(recipe.input)).to_pylist()
+    rows.sort(key=itemgetter("image", "row"))
+    for _, group in itertools.groupby(rows, key=itemgetter("image")):
+        of_image = list(group)
+        uid, url = of_image[0]["uid"], of_image[0]["url"]
+        captions = tuple(dict.fromkeys(row["caption"] for row in of_image))
+        yield 0, Subject(uid=uid, key="", context=annotations.context(uid, url, captions))
 
 
 def _blank(_shard: int) -> Callable[[str], Picture]:

@@ -18,7 +18,7 @@ from schemas.layout import Layout, pool_manifest, shard_name
 from transforms.fetch.adopt import list_pool_shards, read_pool_columns
 from transforms.instruct.replies import note_lost
 from transforms.read.policy import InputPolicy
-from transforms.read.rows import cut_by_image, make_uids, number_rows
+from transforms.read.rows import cut_by_image, number_rows
 from transforms.read.table import check_uids, list_files, read_list
 from transforms.shards.commit import Draft, committed, sweep, write_atomically
 
@@ -151,7 +151,7 @@ def _cut_rows(policy: InputPolicy, layout: Layout, pool_identity: str) -> int:
 
 def _units(policy: InputPolicy) -> Iterator[pa.Table]:
     if policy.list is not None:
-        yield from cut_by_image(_numbered(read_list(policy)), policy.images_per_shard)
+        yield from cut_by_image(number_rows(read_list(policy)), policy.images_per_shard)
         return
     assert policy.pool is not None
     yield from _pool_units(policy.pool)
@@ -165,21 +165,11 @@ def _pool_units(folder: Path) -> Iterator[pa.Table]:
         raise BadInputError(f"The pool {folder} has no rows.")
     if "uid" in table.column_names:
         check_uids(table["uid"], folder)
-    rows = _numbered(table)
+    rows = number_rows(table)
     begin = 0
     for shard in shards:
         yield rows.slice(begin, shard.num_rows)
         begin += shard.num_rows
-
-
-def _numbered(table: pa.Table) -> pa.Table:
-    """ROWS_SCHEMA from columns url, caption and, where they are there, uid (a null one is made)
-    and image."""
-    made = make_uids(table["url"], table["caption"])
-    own = table["uid"].to_pylist() if "uid" in table.column_names else made
-    uids = [uid or other for uid, other in zip(own, made, strict=True)]
-    names = table["image"] if "image" in table.column_names else None
-    return number_rows(table["url"], table["caption"], uids, names)
 
 
 def _pool_digest(folder: Path) -> str:

@@ -5,10 +5,11 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+from loopback import listen
 
 KEY = "sk-very-secret-1234"
 DROPPED = 0  # a status: the connection ends without a word
@@ -84,11 +85,6 @@ def server() -> Iterator[Server]:
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server = Server(f"http://127.0.0.1:{listening.server_port}/v1", by_seed)
-    thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-    thread.start()
-    yield server
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
+    with listen(Handler) as url:
+        server = Server(url, by_seed)
+        yield server

@@ -6,13 +6,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from loopback import listen
 from milling import pairmill, run, run_bytes, run_killed, told
 
 from tests.pipelines.tiny_capfilt import CAPFILT, CLIP, MODELS, SCREEN, recipe_from, save_base
@@ -60,14 +61,8 @@ def server() -> Iterator[_Server]:
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    told.url = f"http://127.0.0.1:{listening.server_port}/v1"
-    thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-    thread.start()
-    yield told
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
+    with listen(_Handler) as told.url:
+        yield told
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from chat_server import Server, reply, server
 from small_run import RECIPE
 
 from pipelines.cli import run_words
-from pipelines.forecast import forecast_recipe
+from pipelines.forecast import _of_list, forecast_recipe
 from pipelines.job import Job
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import make_recipe
@@ -64,7 +64,23 @@ def test_as_many_are_asked_as_were_forecast_and_then_none(
         assert (more.requests, more.over_cap) == (2, over)
 
 
-def test_before_a_run_it_is_of_every_row(tmp_path: Path) -> None:
+def test_an_image_of_several_rows_is_asked_about_once(tmp_path: Path) -> None:
+    uids = [f"{n:032x}" for n in range(3)]
+    rows = {
+        "url": ["http://a.test/0", "http://a.test/1", "http://a.test/0"],
+        "caption": list("abc"),
+    }
+    pq.write_table(pa.table(rows | {"own": uids}), tmp_path / "list.parquet")
+    recipe = recipe_of(tmp_path, "http://127.0.0.1:9/v1")
+    named = recipe.model_copy(update={"input": recipe.input.model_copy(update={"uid": "own"})})
+    subjects = [subject for _, subject in _of_list(named, recipe.instruct["talk"])]
+    assert [(one.uid, one.context.captions) for one in subjects] == [
+        (uids[0], ("a", "c")),
+        (uids[1], ("b",)),
+    ]
+
+
+def test_before_a_run_it_is_of_every_image(tmp_path: Path) -> None:
     rows = {"url": [f"http://a.test/{n}" for n in range(50)], "caption": ["a dog runs"] * 50}
     pq.write_table(pa.table(rows), tmp_path / "list.parquet")
     budget = {**PRICES, "requests_per_minute": 10, "max_requests": 49}

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.texts import WEB
-from transforms.shards.pool import PoolImages, readable
+from transforms.shards.pool import PoolShards, readable
 from transforms.shards.texts import PoolRows, Row, best_first, pool_rows, text_of
 
 RECORDED = ("url", "sha256", "width", "height", "original_width", "original_height")
@@ -38,16 +38,12 @@ class Sample:
 def make_samples(texts: pa.Table, pool: Path) -> Iterator[Sample]:
     """Samples of a slice of texts (TEXTS_SCHEMA, sorted by image, its own first), in its order."""
     found = pool_rows(texts.filter(texts["given_by"].is_null()), pool)
-    images: PoolImages | None = None
-    for _, group in itertools.groupby(texts.to_pylist(), key=itemgetter("image")):
-        rows = list(group)
-        first = rows[0]
-        if images is None or images.shard != first["shard"]:
-            images = _reopen(images, pool, first["shard"])
-        extension, data = images.read(found[first["shard"], first["place"]]["key"])
-        yield _sample(rows, found, *readable(extension, data))
-    if images is not None:
-        images.close()
+    with PoolShards(pool) as shards:
+        for _, group in itertools.groupby(texts.to_pylist(), key=itemgetter("image")):
+            rows = list(group)
+            shard, place = rows[0]["shard"], rows[0]["place"]
+            extension, data = shards.images(shard).read(found[shard, place]["key"])
+            yield _sample(rows, found, *readable(extension, data))
 
 
 def _sample(rows: list[Row], found: PoolRows, extension: str, data: bytes) -> Sample:
@@ -80,9 +76,3 @@ def _scores(row: Row) -> dict[str, float | int]:
     rounded = {name: round(score, SCORE_DECIMALS) for name, score in scores.items()}
     number = {"candidate": row["text"]} if row["text"] != WEB else {}
     return number | rounded | ({} if row["rank"] is None else {"rank": row["rank"]})
-
-
-def _reopen(images: PoolImages | None, pool: Path, shard: int) -> PoolImages:
-    if images is not None:
-        images.close()
-    return PoolImages(pool, shard)

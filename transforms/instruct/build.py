@@ -14,7 +14,7 @@ import pyarrow as pa
 from schemas.dialogue import Dialogue, read_record
 from transforms.instruct.formats import EXPORTERS, Shown, write_format
 from transforms.shards.commit import Draft
-from transforms.shards.pool import PoolImages, readable
+from transforms.shards.pool import PoolShards, readable
 from transforms.shards.tar import sample_writer
 
 HOLDS = "dialogues"
@@ -47,20 +47,13 @@ def kept_table(kept: Iterable[Kept]) -> pa.Table:
 
 def write_samples(kept: pa.Table, pool: Path, tar: Path) -> tuple[int, int]:
     """Write one shard from KEPT_SCHEMA, in its order. Returns how many samples, and their turns."""
-    images: PoolImages | None = None
     turns = 0
-    with sample_writer(tar) as writer:
+    with sample_writer(tar) as writer, PoolShards(pool) as shards:
         for row in kept.to_pylist():
-            if images is None or images.shard != row["shard"]:
-                if images is not None:
-                    images.close()
-                images = PoolImages(pool, row["shard"])
-            extension, data = readable(*images.read(row["key"]))
+            extension, data = readable(*shards.images(row["shard"]).read(row["key"]))
             dialogue = Dialogue.model_validate_json(row["record"])
             turns += len(dialogue.turns)
             writer.write(dialogue.id, {extension: data, "json": dialogue.as_record()})
-    if images is not None:
-        images.close()
     return kept.num_rows, turns
 
 

@@ -5,7 +5,7 @@ the image is fetched once.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -14,34 +14,25 @@ import pyarrow as pa
 from schemas.pair import ROWS_SCHEMA, make_uid
 
 
-def number_rows(
-    urls: pa.ChunkedArray,
-    captions: pa.ChunkedArray,
-    uids: Sequence[str],
-    names: pa.ChunkedArray | None = None,
-) -> pa.Table:
+def number_rows(table: pa.Table) -> pa.Table:
     """Rows as ROWS_SCHEMA, in input order: numbered, their image and repetition told.
 
-    Rows of one name are one image; the name is the URL unless `names` are given."""
-    codes, first_rows = _images(urls if names is None else names)
+    Args: table: url, caption and, where they are there, uid (a null one is made) and image: rows
+    of one image name are one image; else those of one URL."""
+    names = table["image"] if "image" in table.column_names else table["url"]
+    uids, (codes, first_rows) = _uids(table), _images(names)
     repeated = pd.Series(uids, dtype="str").duplicated().to_numpy()
     return pa.table(
         {
-            "row": np.arange(len(urls)),
+            "row": np.arange(table.num_rows),
             "uid": uids,
-            "url": urls,
-            "caption": captions,
+            "url": table["url"],
+            "caption": table["caption"],
             "image": first_rows[codes],
             "repeated": repeated,
         },
         schema=ROWS_SCHEMA,
     )
-
-
-def make_uids(urls: pa.ChunkedArray, captions: pa.ChunkedArray) -> list[str]:
-    """The uid of every row (schemas.pair.make_uid)."""
-    pairs = zip(urls.to_pylist(), captions.to_pylist(), strict=True)
-    return [make_uid(url, caption) for url, caption in pairs]
 
 
 def cut_by_image(rows: pa.Table, images_per_shard: int) -> Iterator[pa.Table]:
@@ -57,6 +48,14 @@ def cut_by_image(rows: pa.Table, images_per_shard: int) -> Iterator[pa.Table]:
     for begin, end in itertools.pairwise(bounds):
         if begin < end:
             yield rows.take(pa.array(order[begin:end]))
+
+
+def _uids(table: pa.Table) -> list[str]:
+    """A row's own, or made of its URL and caption."""
+    count = table.num_rows
+    own = table["uid"].to_pylist() if "uid" in table.column_names else [None] * count
+    pairs = zip(own, table["url"].to_pylist(), table["caption"].to_pylist(), strict=True)
+    return [uid or make_uid(url, caption) for uid, url, caption in pairs]
 
 
 def _images(names: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

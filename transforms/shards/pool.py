@@ -97,6 +97,32 @@ class PoolImages:
         return CorruptPoolError(f"Pool shard {self.path} cannot be read ({why}): {cure}.")
 
 
+class PoolShards:
+    """The images of a pool; the shard that was asked for last is open. Close it, or use it as a
+    context manager."""
+
+    def __init__(self, pool: Path) -> None:
+        self._pool = pool
+        self._open: PoolImages | None = None
+
+    def __enter__(self) -> "PoolShards":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def images(self, shard: int) -> PoolImages:
+        """Those of one shard, until another is asked for. Raises: CorruptPoolError: as these."""
+        if self._open is None or self._open.shard != shard:
+            self.close()
+            self._open = PoolImages(self._pool, shard)
+        return self._open
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+
+
 def readable(extension: str, data: bytes) -> tuple[str, bytes]:
     """Bytes as they are, by reference; only webp, which many loaders cannot read, becomes JPEG."""
     if extension != "webp":

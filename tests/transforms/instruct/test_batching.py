@@ -6,12 +6,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import reply, say
+from loopback import listen
 
 from schemas.context import Context
 from schemas.dialogue import DialogueFault, Kind
@@ -118,14 +119,8 @@ def server() -> Iterator[BatchServer]:
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{listening.server_port}/v1"
-    thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-    thread.start()
-    yield told
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
+    with listen(Handler) as told.url:
+        yield told
 
 
 Load = Callable[..., ModelMaker]

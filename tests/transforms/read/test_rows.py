@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from schemas.pair import ROWS_SCHEMA, make_uid
 from transforms.read.policy import InputPolicy
-from transforms.read.rows import cut_by_image, make_uids, number_rows
+from transforms.read.rows import cut_by_image, number_rows
 
 PAIRS = st.lists(
     st.tuples(st.sampled_from([*"abcdefg", "", "图"]), st.sampled_from("xyz")),
@@ -24,7 +24,7 @@ def _rows(pairs: list[tuple[str, str]], chunk: int = 4) -> pa.Table:
     pieces = [pairs[begin : begin + chunk] for begin in range(0, len(pairs), chunk)]
     urls = pa.chunked_array([[url for url, _ in piece] for piece in pieces])
     captions = pa.chunked_array([[caption for _, caption in piece] for piece in pieces])
-    return number_rows(urls, captions, make_uids(urls, captions))
+    return number_rows(pa.table({"url": urls, "caption": captions}))
 
 
 @given(PAIRS)
@@ -60,8 +60,9 @@ def test_units_hold_every_row_once_and_an_image_whole(
 def test_uids_of_their_own_decide_what_is_repeated(pairs: list[tuple[str, str]]) -> None:
     urls, captions = (pa.chunked_array([list(column)]) for column in zip(*pairs, strict=True))
     uids = [f"{ord(caption):032x}" for _, caption in pairs]
-    repeated = number_rows(urls, captions, uids)["repeated"].to_pylist()
-    assert repeated == [uid in uids[:row] for row, uid in enumerate(uids)]
+    rows = number_rows(pa.table({"url": urls, "caption": captions, "uid": uids}))
+    assert rows["uid"].to_pylist() == uids
+    assert rows["repeated"].to_pylist() == [uid in uids[:row] for row, uid in enumerate(uids)]
 
 
 @pytest.mark.parametrize(
