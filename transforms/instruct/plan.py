@@ -16,6 +16,7 @@ from transforms.instruct.policy import InstructPolicy
 from transforms.shards.uids import draws
 
 Mask = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 
 SURVEY_SCHEMA = pa.schema(
     [
@@ -38,19 +39,22 @@ def plan_dialogues(survey: pa.Table, policy: InstructPolicy) -> pa.Table:
     """PLAN_SCHEMA, by shard and uid, from SURVEY_SCHEMA of all images."""
     survey = survey.sort_by([("shard", "ascending"), ("uid", "ascending")])
     possible = _matrix(survey["possible"].to_pylist(), policy.kinds)
-    targets = _targets(possible, policy)
-    chosen = np.zeros_like(possible)
     orders = [np.argsort(draws(survey["uid"], "dialogues", policy.seed, k)) for k in policy.kinds]
-    _choose(chosen, possible, targets, orders, policy.per_image)
+    draft = _Draft(possible, orders, policy.per_image, policy.per_kind)
+    targets = _targets(possible, policy)
+    draft.choose(targets)
     if policy.counts is None:
-        _fill(chosen, possible, targets, orders, policy.per_image)
-    images, kinds = np.nonzero(chosen)
+        draft.fill(targets)
+    images, kinds = np.nonzero(draft.chosen)
+    times = draft.chosen[images, kinds]
+    firsts = np.repeat(np.cumsum(times) - times, times)
+    images, kinds = np.repeat(images, times), np.repeat(kinds, times)
     return pa.table(
         {
             "uid": survey["uid"].take(images),
             "shard": survey["shard"].take(images),
             "kind": [policy.kinds[kind].value for kind in kinds.tolist()],
-            "number": np.zeros(len(images), np.int32),
+            "number": (np.arange(len(images)) - firsts).astype(np.int32),
         },
         schema=PLAN_SCHEMA,
     )
@@ -62,12 +66,13 @@ def _matrix(possible: Sequence[Sequence[str]], kinds: Sequence[Kind]) -> Mask:
     return np.array(rows, bool).reshape(len(rows), len(kinds))
 
 
-def _targets(possible: Mask, policy: InstructPolicy) -> npt.NDArray[np.int64]:
+def _targets(possible: Mask, policy: InstructPolicy) -> Counts:
     """(kinds,): how many of each; of shares, those that add up to all that images can give."""
     weights = np.array(policy.weights)
     if policy.counts is not None:
         return weights.astype(np.int64)
-    total = int(np.minimum(possible.sum(axis=1), policy.per_image).sum())
+    most = possible.sum(axis=1) * policy.per_kind
+    total = int(np.minimum(most, policy.per_image).sum())
     exact = weights / weights.sum() * total
     targets = np.floor(exact).astype(np.int64)
     most_left = np.argsort(targets - exact, kind="stable")[: total - int(targets.sum())]
@@ -75,40 +80,44 @@ def _targets(possible: Mask, policy: InstructPolicy) -> npt.NDArray[np.int64]:
     return targets
 
 
-def _choose(
-    chosen: Mask,
-    possible: Mask,
-    targets: npt.NDArray[np.int64],
-    orders: Sequence[npt.NDArray[np.int64]],
-    per_image: int,
-) -> None:
-    """Mark up to `targets` images of each kind, the scarcest kind first."""
-    scarce = possible.sum(axis=0) / np.maximum(targets, 1)
-    for kind in np.argsort(scarce, kind="stable").tolist():
-        free = possible[:, kind] & ~chosen[:, kind] & (chosen.sum(axis=1) < per_image)
-        wanted = targets[kind] - int(chosen[:, kind].sum())
-        order = orders[kind]
-        chosen[order[free[order]][: max(0, wanted)], kind] = True
+class _Draft:
+    """A plan under way: how many dialogues of which kind about which image."""
 
+    def __init__(
+        self, possible: Mask, orders: Sequence[Counts], per_image: int, per_kind: int
+    ) -> None:
+        """Args: possible: (images, kinds); orders: for each kind the images, as they are taken."""
+        self._possible, self._orders = possible, orders
+        self._per_image, self._per_kind = per_image, per_kind
+        self.chosen: Counts = np.zeros(possible.shape, np.int64)  # (images, kinds)
 
-def _fill(
-    chosen: Mask,
-    possible: Mask,
-    targets: npt.NDArray[np.int64],
-    orders: Sequence[npt.NDArray[np.int64]],
-    per_image: int,
-) -> None:
-    """Give what is left over to kinds that images still can give, by their shares."""
-    while (left := int(targets.sum()) - int(chosen.sum())) > 0:
-        room = chosen.sum(axis=1) < per_image
-        free = (possible & ~chosen & room[:, None]).sum(axis=0)
-        if not free.any():
-            return
-        shares = np.where(free > 0, targets, 0).astype(float)
-        more = np.ceil(left * shares / max(1.0, shares.sum())).astype(np.int64)
-        if not more.any():
-            more = (free > 0).astype(np.int64)
-        before = chosen.sum()
-        _choose(chosen, possible, chosen.sum(axis=0) + more, orders, per_image)
-        if chosen.sum() == before:
-            return
+    def choose(self, targets: Counts) -> None:
+        """Come as near to `targets` (kinds,) as images allow, the scarcest kind first."""
+        scarce = self._possible.sum(axis=0) / np.maximum(targets, 1)
+        for kind in np.argsort(scarce, kind="stable").tolist():
+            while (wanted := targets[kind] - self.chosen[:, kind].sum()) > 0:
+                order = self._orders[kind]
+                taken = order[self._free()[order, kind]][:wanted]
+                self.chosen[taken, kind] += 1
+                if not len(taken):
+                    break
+
+    def fill(self, targets: Counts) -> None:
+        """Give what is left over to kinds that images still can give, by their shares."""
+        while (left := int(targets.sum() - self.chosen.sum())) > 0:
+            free = self._free().sum(axis=0)
+            if not free.any():
+                return
+            shares = np.where(free > 0, targets, 0).astype(float)
+            more = np.ceil(left * shares / max(1.0, shares.sum())).astype(np.int64)
+            if not more.any():
+                more = (free > 0).astype(np.int64)
+            before = self.chosen.sum()
+            self.choose(self.chosen.sum(axis=0) + more)
+            if self.chosen.sum() == before:
+                return
+
+    def _free(self) -> Mask:
+        """(images, kinds): where one more may be."""
+        has_room = self.chosen.sum(axis=1) < self._per_image
+        return self._possible & (self.chosen < self._per_kind) & has_room[:, None]

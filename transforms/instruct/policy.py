@@ -116,6 +116,9 @@ class InstructPolicy(BaseModel, extra="forbid", frozen=True):
     per_image: StrictInt = Field(
         default=1, ge=1, le=100, description="Dialogues about one image at most."
     )
+    per_kind: StrictInt = Field(
+        default=1, ge=1, le=100, description="Of these, of one kind at most."
+    )
     annotations: Path | None = Field(
         default=None,
         description="JSON lines with a url or uid, and objects, questions or ocr_tokens.",
@@ -220,7 +223,7 @@ def planning_identity(policy: InstructPolicy) -> dict[str, Json]:
     """What decides which dialogues are made and kept: the caps too, as what is over them is left
     out."""
     settings = policy.model_dump(
-        mode="json", include={"shares", "counts", "per_image", "seed", "checks"}
+        mode="json", include={"shares", "counts", "per_image", "per_kind", "seed", "checks"}
     )
     return settings | policy.budget.model_dump(include={"max_usd", "max_requests"})
 

@@ -27,6 +27,11 @@ def planned(possible: list[list[Kind]], **policy: Any) -> Counter[str]:
     assert plan.schema == PLAN_SCHEMA
     names = list(zip(*(plan[c].to_pylist() for c in ("uid", "kind", "number")), strict=True))
     assert len(set(names)) == len(names)
+    most = policy.get("per_kind", 1)
+    numbers = {
+        (uid, kind): {n for u, k, n in names if (u, k) == (uid, kind)} for uid, kind, _ in names
+    }
+    assert all(own == set(range(len(own))) and len(own) <= most for own in numbers.values())
     able = {f"{n * 7919 + 1:032x}": own for n, own in enumerate(possible)}
     assert all(kind in able[uid] for uid, kind, _ in names)
     assert max(Counter(uid for uid, _, _ in names).values(), default=0) <= policy.get(
@@ -53,6 +58,8 @@ def test_counts_are_met_or_as_many_as_there_can_be() -> None:
     assert planned(possible, counts=counts) == counts
     counts = {"short_answer": 7, "yes_no": 40}
     assert planned(possible, counts=counts) == {"short_answer": 7, "yes_no": 10}
+    several = {"per_image": 2, "per_kind": 2}
+    assert planned(possible, counts=counts, **several) == {"short_answer": 7, "yes_no": 20}
 
 
 def test_a_pool_that_grows_keeps_nearly_all_that_was_planned() -> None:
@@ -75,12 +82,15 @@ def test_another_seed_plans_otherwise() -> None:
 @given(
     st.lists(st.sets(st.sampled_from(SOME)), max_size=30),
     st.dictionaries(st.sampled_from(SOME), st.floats(0.1, 99), min_size=1),
+    st.integers(1, 4),
     st.integers(1, 3),
 )
-def test_every_place_is_used(possible: list[set[Kind]], shares: dict, per_image: int) -> None:
+def test_every_place_is_used(
+    possible: list[set[Kind]], shares: dict, per_image: int, per_kind: int
+) -> None:
     able = [[kind for kind in SOME if kind in own and kind in shares] for own in possible]
-    found = planned(able, shares=shares, per_image=per_image)
-    assert found.total() == sum(min(len(own), per_image) for own in able)
+    found = planned(able, shares=shares, per_image=per_image, per_kind=per_kind)
+    assert found.total() == sum(min(per_kind * len(own), per_image) for own in able)
 
 
 def test_none_is_planned_about_nothing() -> None:
