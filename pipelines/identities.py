@@ -6,9 +6,10 @@ from pipelines.recipe import Recipe
 from pipelines.steps import MeasurePolicy
 from schemas.errors import BadInputError
 from schemas.fingerprint import Json, file_sha256
-from transforms.capfilt.policy import CaptionerPolicy, ClipTextsPolicy, ItmPolicy, weight_digests
+from transforms.capfilt.policy import CaptionerPolicy, ClipTextsPolicy, ItmPolicy
 from transforms.capfilt.policy import model_identity as caption_identity
 from transforms.capfilt.rules import MatchRule
+from transforms.hub.policy import weight_digests
 from transforms.measure.concepts import read_entries
 from transforms.measure.head import head_identity, load_head
 from transforms.measure.language import LanguagePolicy, language_identity

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipelines.recipe import POCKET, Recipe
 from schemas.errors import BadInputError
-from transforms.capfilt.policy import ModelPolicy, model_folder
+from transforms.hub.policy import ModelPolicy, model_folder
 from transforms.measure.language import LanguagePolicy
 from transforms.score.policy import LOCAL_DIR, ClipPolicy, is_file
 

@@ -51,8 +51,9 @@ def test_stages_meet_on_disk_but_for_the_rule_and_the_measures() -> None:
         ("score", "decide"),
         ("capfilt", "decide"),
         ("capfilt", "chat"),
+        ("capfilt", "hub"),
         ("capfilt", "score"),
-        ("instruct", "capfilt"),  # for loading models of transformers
+        ("instruct", "hub"),
         ("instruct", "chat"),
         ("instruct", "measure"),  # for its language detector and stop words
         ("measure", "capfilt"),

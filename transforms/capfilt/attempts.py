@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from schemas.errors import RunFailedError
-from transforms.capfilt.models import LostModelError, ModelError, RefusedError, without_frames
+from transforms.capfilt.models import LostModelError, RefusedError, without_frames
+from transforms.hub.errors import ModelError
 
 T = TypeVar("T")
 R = TypeVar("R")

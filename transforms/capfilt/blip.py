@@ -20,9 +20,10 @@ from schemas.errors import BadInputError
 from transforms.capfilt.blip_decoder import read_on, start_reading
 from transforms.capfilt.blip_vision import Sight, see
 from transforms.capfilt.flat import match_flat
-from transforms.capfilt.hub import faults, load_model, load_processor
-from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, ModelPolicy
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
 from transforms.capfilt.sampling import Draws, nucleus
+from transforms.hub.load import faults, load_model, load_processor
+from transforms.hub.policy import ModelPolicy
 
 
 @dataclass(frozen=True, slots=True)

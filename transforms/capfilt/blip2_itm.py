@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import Blip2ForImageTextRetrieval
 
 from transforms.capfilt.flat import match_flat
-from transforms.capfilt.hub import faults, load_model, load_processor
 from transforms.capfilt.policy import ItmPolicy
+from transforms.hub.load import faults, load_model, load_processor
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,11 @@ from PIL import Image
 
 from transforms.capfilt.attempts import Attempts
 from transforms.capfilt.columns import CANDIDATES_SCHEMA, CLIP_TEXTS_SCHEMA, MATCHES_SCHEMA
-from transforms.capfilt.models import Captioner, Matcher, ModelError
-from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, model_folder, question
+from transforms.capfilt.models import Captioner, Matcher
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, question
 from transforms.capfilt.seeds import seeds_of
+from transforms.hub.errors import ModelError
+from transforms.hub.policy import model_folder
 from transforms.score.ahead import ahead
 from transforms.score.clip import clip_scores
 from transforms.score.clip_model import F32, Clip

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from schemas.errors import RunFailedError
-from transforms.capfilt.models import LostModelError, ModelError, RefusedError, without_frames
+from transforms.capfilt.models import LostModelError, RefusedError, without_frames
 from transforms.capfilt.policy import CaptionerPolicy, question
 from transforms.chat.client import (
     ChatClient,
@@ -25,6 +25,7 @@ from transforms.chat.client import (
     RefusedRequestError,
     load_chat_client,
 )
+from transforms.hub.errors import ModelError
 
 JPEG_QUALITY = 95
 REMEMBERED = 1 << 16  # answers that wait for a retry of their batch; the oldest go first

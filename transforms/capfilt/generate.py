@@ -29,9 +29,9 @@ from transformers.generation import (
 )
 
 from schemas.errors import BadInputError
-from transforms.capfilt.hub import faults, load_model, load_processor, vision_towers
 from transforms.capfilt.policy import CaptionerPolicy, question
 from transforms.capfilt.sampling import DrawnToken, Draws
+from transforms.hub.load import faults, load_model, load_processor, vision_towers
 
 Inputs = dict[str, Tensor]
 Prepare = Callable[[Sequence[Image.Image]], Mapping[str, Any]]

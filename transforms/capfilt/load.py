@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from schemas.errors import BadInputError
 from transforms.capfilt.models import Captioner, Matcher
-from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, ModelPolicy, model_digest
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
+from transforms.hub.policy import ModelPolicy, model_digest
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +102,7 @@ def _matrices(model: object) -> list[_Matrix]:
     """The matrices of a model beside its vision tower's; none of a server's."""
     import torch
 
-    from transforms.capfilt.hub import TOWERS
+    from transforms.hub.load import TOWERS
 
     if not isinstance(model, torch.nn.Module):
         return []

@@ -5,15 +5,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from schemas.errors import PairmillError
-
-
-class ModelError(PairmillError):
-    """A model or its server failed at some pictures; others may still go through."""
-
-
-class OutOfMemoryError(ModelError):
-    """A batch did not fit; half of it may."""
+from transforms.hub.errors import ModelError
 
 
 class LostModelError(ModelError):

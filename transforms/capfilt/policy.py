@@ -1,16 +1,13 @@
 """Which models caption and match, and how: their settings and their identity, without torch."""
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, model_validator
+from pydantic import BaseModel, Field, StrictFloat, StrictInt, model_validator
 
-from schemas.fingerprint import Json, file_sha256, fingerprint
+from schemas.fingerprint import Json
+from transforms.hub.policy import ModelPolicy, model_files
 from transforms.score.policy import ClipPolicy
 
-# What transformers may read from a model's folder: configuration, weights, tokenizer, templates.
-MODEL_FILES = frozenset({".json", ".safetensors", ".bin", ".pth", ".txt", ".model", ".jinja"})
-WEIGHTS = frozenset({".safetensors", ".bin", ".pth"})
 # Where a model runs is no part of what it says. Nor is what shares the batch of an fp32 captioner.
 PROMPTS = {
     "en": "Say in one short sentence what this picture shows.",
@@ -18,40 +15,6 @@ PROMPTS = {
 }
 _SENTENCE = 60  # tokens, enough for what PROMPTS ask
 _ELSEWHERE = {"device", "concurrency", "timeout_s", "retries", "api_key_env"}
-
-
-class ModelPolicy(BaseModel, extra="forbid", frozen=True):
-    """What captioners and filters have in common: weights, and how they are held and run."""
-
-    model: str = Field(
-        ...,
-        min_length=1,
-        description="A name on the model hub, a folder, or `pocket`, which ships with Pairmill.",
-    )
-    revision: str | None = Field(default=None, description="Of the hub's model; part of it.")
-    batch_size: StrictInt = Field(default=8, ge=1, le=4096, description="Images in a batch.")
-    threads: StrictInt = Field(
-        default=1, ge=1, le=1024, description="Torch threads of a worker; part of the numbers."
-    )
-    device: str = Field(default="cpu", min_length=1, description="torch's name of the device.")
-    precision: Literal["fp32", "bf16", "int8", "8bit", "4bit"] = Field(
-        default="fp32",
-        description="int8: dynamic, of linear layers on a CPU; 8bit and 4bit: bitsandbytes, on a"
-        " GPU. Part of the numbers.",
-    )
-    compile: StrictBool = Field(default=False, description="torch.compile; slow to start.")
-    trust_remote_code: StrictBool = Field(
-        default=False, description="Run code that comes with a hub's model. Never on by itself."
-    )
-
-    @model_validator(mode="after")
-    def _fits_device(self) -> Self:
-        on_cpu = self.device.partition(":")[0] == "cpu"
-        if self.precision == "int8" and not on_cpu:
-            raise ValueError("precision int8 is for a CPU; on a GPU take 8bit or 4bit")
-        if self.precision in ("8bit", "4bit") and on_cpu:
-            raise ValueError(f"precision {self.precision} is for a GPU; on a CPU take int8")
-        return self
 
 
 class CaptionerPolicy(ModelPolicy, frozen=True):
@@ -104,6 +67,10 @@ class CaptionerPolicy(ModelPolicy, frozen=True):
     )
     retries: StrictInt = Field(default=3, ge=0, le=20, description="Of a request that failed.")
 
+    @property
+    def served(self) -> bool:
+        return self.backend == "endpoint"
+
     @model_validator(mode="before")
     @classmethod
     def _with_room_for_a_sentence(cls, given: Any) -> Any:
@@ -146,41 +113,11 @@ def model_identity(policy: CaptionerPolicy | ItmPolicy) -> dict[str, Json]:
     settings = policy.model_dump(exclude=_ELSEWHERE | batches, exclude_none=True)
     if isinstance(policy, CaptionerPolicy) and policy.backend in ("chat", "endpoint"):
         settings["prompt"] = question(policy)
-    if (folder := model_folder(policy)) is not None:
-        settings["model"] = _files(folder, code=policy.trust_remote_code)
+    if (files := model_files(policy)) is not None:
+        settings["model"] = files
     return settings
-
-
-def model_folder(policy: ModelPolicy) -> Path | None:
-    """The folder that a model is read from; None for a hub's name, and for a server's, whatever
-    lies about here."""
-    served = isinstance(policy, CaptionerPolicy) and policy.backend == "endpoint"
-    folder = Path(policy.model)
-    return folder if folder.is_dir() and not served else None
 
 
 def question(policy: CaptionerPolicy) -> str:
     """What a chat model is asked beside the picture."""
     return PROMPTS[policy.language] if policy.prompt is None else policy.prompt
-
-
-def model_digest(policy: ModelPolicy) -> str | None:
-    """One sha256 over the files of a model's folder; none for a hub's name or a server's."""
-    folder = model_folder(policy)
-    if folder is None:
-        return None
-    return fingerprint(_files(folder, code=policy.trust_remote_code))
-
-
-def _files(folder: Path, *, code: bool) -> dict[str, Json]:
-    endings = {*MODEL_FILES, ".py"} if code else MODEL_FILES
-    files = sorted(path for path in folder.glob("*") if path.suffix in endings)
-    return {path.name: file_sha256(path) for path in files}
-
-
-def weight_digests(policy: ModelPolicy) -> frozenset[str]:
-    """sha256 of each file of weights in a model's folder; none for a hub's name."""
-    folder = model_folder(policy)
-    if folder is None:
-        return frozenset()
-    return frozenset(file_sha256(path) for path in folder.glob("*") if path.suffix in WEIGHTS)

@@ -14,9 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from schemas.errors import BadInputError
-from transforms.capfilt.hub import faults, load_model, load_processor
-from transforms.capfilt.models import ModelError
-from transforms.capfilt.policy import ModelPolicy
+from transforms.hub.errors import ModelError
+from transforms.hub.load import faults, load_model, load_processor
+from transforms.hub.policy import ModelPolicy
 from transforms.instruct.failures import Failures
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.prompts import Message

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn, dialogue_id
-from transforms.capfilt.policy import ModelPolicy
+from transforms.hub.policy import ModelPolicy
 from transforms.instruct import checks, template
 from transforms.instruct.annotations import Annotations, read_annotations
 from transforms.instruct.askers import Asker, load_asker

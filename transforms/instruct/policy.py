@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field, StrictFloat, StrictInt, model_validator
 from schemas.dialogue import Kind, Language
 from schemas.errors import BadInputError
 from schemas.fingerprint import Json, file_sha256
-from transforms.capfilt.policy import ModelPolicy, model_digest
 from transforms.chat.client import read_key
+from transforms.hub.policy import ModelPolicy, model_digest
 from transforms.instruct.annotations import read_annotations
 from transforms.instruct.checks import CheckPolicy
 from transforms.instruct.labels import Negatives

@@ -7,8 +7,9 @@ import torch
 
 from schemas.errors import RunFailedError
 from transforms.capfilt.attempts import FAILURES_IN_A_ROW, Attempts
-from transforms.capfilt.hub import faults
-from transforms.capfilt.models import LostModelError, ModelError, OutOfMemoryError, RefusedError
+from transforms.capfilt.models import LostModelError, RefusedError
+from transforms.hub.errors import ModelError, OutOfMemoryError
+from transforms.hub.load import faults
 
 
 class _Model:

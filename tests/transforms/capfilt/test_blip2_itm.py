@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from transforms.capfilt.blip2_itm import Blip2Matcher, load_blip2_matcher
-from transforms.capfilt.models import ModelError
 from transforms.capfilt.policy import ItmPolicy
+from transforms.hub.errors import ModelError
 
 TEXTS = [
     ["a red ball", "the small dog runs on wet grass near a tree"],

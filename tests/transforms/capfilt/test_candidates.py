@@ -15,11 +15,11 @@ from schemas.errors import RunFailedError
 from tests.transforms.capfilt.blip_models import save_captioner, save_itm
 from transforms.capfilt.candidates import ask_by_image, candidate_table, score_texts
 from transforms.capfilt.columns import CANDIDATES_SCHEMA, CLIP_TEXTS_SCHEMA, MATCHES_SCHEMA
-from transforms.capfilt.models import ModelError, OutOfMemoryError
 from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, question
 from transforms.capfilt.seeds import seeds_of
 from transforms.decide.basic import CaptionRule
 from transforms.decide.screen import Step
+from transforms.hub.errors import ModelError, OutOfMemoryError
 from transforms.measure import measurers
 from transforms.measure.measurers import (
     measure_part_captions,

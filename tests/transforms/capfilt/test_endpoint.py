@@ -14,9 +14,10 @@ from PIL import Image, ImageChops, ImageStat
 from schemas.errors import BadInputError, RunFailedError
 from transforms.capfilt import endpoint
 from transforms.capfilt.endpoint import Endpoint, load_endpoint
-from transforms.capfilt.models import ModelError, RefusedError
+from transforms.capfilt.models import RefusedError
 from transforms.capfilt.policy import PROMPTS, CaptionerPolicy
 from transforms.chat import client
+from transforms.hub.errors import ModelError
 
 
 @pytest.fixture

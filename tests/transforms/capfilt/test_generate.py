@@ -13,9 +13,9 @@ from PIL import Image
 from schemas.errors import BadInputError
 from transforms.capfilt.endpoint import question
 from transforms.capfilt.generate import Generator, load_generator, seen_once
-from transforms.capfilt.hub import vision_towers
-from transforms.capfilt.models import ModelError
 from transforms.capfilt.policy import CaptionerPolicy
+from transforms.hub.errors import ModelError
+from transforms.hub.load import vision_towers
 
 MODELS = ["git", "opt", "t5", "llava", "qwen"]
 BACKENDS = {"git": "git", "opt": "blip2", "t5": "blip2", "llava": "chat", "qwen": "chat"}

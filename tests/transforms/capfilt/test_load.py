@@ -15,7 +15,8 @@ from tests.transforms.capfilt.blip_models import save_captioner, save_itm
 from transforms.capfilt.blip import BlipCaptioner, BlipMatcher
 from transforms.capfilt.endpoint import Endpoint
 from transforms.capfilt.load import load_captioner, load_matcher, refuse_same_weights, unpacked
-from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy, weight_digests
+from transforms.capfilt.policy import CaptionerPolicy, ItmPolicy
+from transforms.hub.policy import weight_digests
 
 NAMED = "rules.2.capfilt: captioner a and filter b"
 

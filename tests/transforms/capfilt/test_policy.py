@@ -9,16 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.fingerprint import fingerprint
-from transforms.capfilt.policy import (
-    PROMPTS,
-    CaptionerPolicy,
-    ItmPolicy,
-    ModelPolicy,
-    model_digest,
-    model_identity,
-    question,
-    weight_digests,
-)
+from transforms.capfilt.policy import PROMPTS, CaptionerPolicy, ItmPolicy, model_identity, question
+from transforms.hub.policy import ModelPolicy, model_digest, weight_digests
 
 ENDPOINT = {"backend": "endpoint", "url": "http://127.0.0.1:1/v1"}
 BEAM = {"decoding": "beam"}

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_models import llava_folder
 
 from schemas.context import Context
 from schemas.dialogue import DialogueFault, Kind
 from schemas.errors import BadInputError
-from tests.transforms.capfilt.conftest import llava_folder
 from transforms.instruct.local import LocalAsker, load_local
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.policy import InstructPolicy, making_identity

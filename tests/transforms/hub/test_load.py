@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from transformers import Blip2ForImageTextRetrieval, GitForCausalLM
 
 from schemas.errors import BadInputError, RunFailedError
-from transforms.capfilt.hub import faults, load_model, load_processor, vision_towers
-from transforms.capfilt.models import ModelError, OutOfMemoryError
-from transforms.capfilt.policy import ModelPolicy
+from transforms.hub.errors import ModelError, OutOfMemoryError
+from transforms.hub.load import faults, load_model, load_processor, vision_towers
+from transforms.hub.policy import ModelPolicy
 
 Edit = Callable[[dict[str, torch.Tensor]], object]
 

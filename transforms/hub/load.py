@@ -17,8 +17,8 @@ from torch import nn
 from transformers.utils import logging
 
 from schemas.errors import BadInputError, RunFailedError
-from transforms.capfilt.models import ModelError, OutOfMemoryError
-from transforms.capfilt.policy import ModelPolicy
+from transforms.hub.errors import ModelError, OutOfMemoryError
+from transforms.hub.policy import ModelPolicy
 
 # What transformers raises of names that lead nowhere and of settings and files that do not fit.
 NO_MODEL = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
