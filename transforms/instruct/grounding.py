@@ -5,23 +5,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.context import Context
-from transforms.instruct.objects import Mention, Vocabulary, number_in
+from transforms.instruct.mention import Mention
+from transforms.instruct.objects import Vocabulary, number_in
 
 # What captions say of more things than anyone drew boxes around.
 _MANY = re.compile(
     r"\b(group|crowd|crowded|many|several|lots?|rows?|bunch|herd|flock|pile|stack|full of|filled|"
-    r"assortment|variety|collection|dozens?|multiple|numerous)\b",
-    re.IGNORECASE,
-)
-# Of a question that asks for all there are, and not for some of them.
-_HOW_MANY = re.compile(
-    r"^\s*how many\b.*\b(are there|are (?:in|shown in|visible in|seen in) (?:the|this)|"
-    r"are (?:visible|present|shown)|can (?:be seen|you (?:see|count))|do you see|appear)\b"
-    r"(?P<rest>.*)$",
-    re.IGNORECASE,
-)
-_WHOLE = re.compile(
-    r"^(?:\s*(?:in|on)?\s*(?:the|this)?\s*(?:image|picture|photo|photograph|scene)?)?\s*\??\s*$",
+    r"assortment|variety|collection|dozens?|multiple|numerous)\b"
+    r"|[一几]群|成群|许多|很多|好几|几[个只条头匹辆位名]|一些|各种|[一几]排|[一几]堆|满是|众多|人群|羊群|牛群|象群",
     re.IGNORECASE,
 )
 _MOST_BOXES = 8  # with as many of a kind, annotators may have left off
@@ -69,7 +60,7 @@ def count_fault(
 
 def _counted(question: str, answer: str, vocabulary: Vocabulary) -> Iterable[tuple[Mention, bool]]:
     """What an answer gives a number of, and whether of all there are."""
-    wanted = _asked_for(question, vocabulary)
+    wanted = vocabulary.asked_for(question)
     if wanted is not None:
         count = number_in(answer)
         if count is not None:
@@ -78,15 +69,6 @@ def _counted(question: str, answer: str, vocabulary: Vocabulary) -> Iterable[tup
     for mention in vocabulary.mentions(answer):
         if mention.count and not mention.denied and mention.name != "couple":
             yield mention, False
-
-
-def _asked_for(question: str, vocabulary: Vocabulary) -> Mention | None:
-    """What a question asks the number of, all over the image."""
-    found = _HOW_MANY.match(question.strip())
-    if found is None or not _WHOLE.match(found["rest"]):
-        return None
-    mentions = list(vocabulary.mentions(question))
-    return mentions[0] if len(mentions) == 1 else None
 
 
 def _held(context: Context, vocabulary: Vocabulary) -> frozenset[str]:

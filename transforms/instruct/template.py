@@ -21,8 +21,8 @@ from schemas.dialogue import Kind, Language, Role, Turn
 from schemas.fingerprint import file_sha256
 from transforms.instruct.annotations import Annotations
 from transforms.instruct.colours import coloured
+from transforms.instruct.english import NUMBER_WORDS, plural
 from transforms.instruct.labels import Negatives
-from transforms.instruct.objects import NUMBER_WORDS, plural
 from transforms.instruct.parse import with_image
 from transforms.instruct.speech import language_fault
 

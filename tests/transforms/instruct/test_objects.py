@@ -1,6 +1,8 @@
 import pytest
 
-from transforms.instruct.objects import Mention, Vocabulary, _coco, number_in, plural, singular
+from transforms.instruct.english import categories, plural, singular
+from transforms.instruct.mention import Mention
+from transforms.instruct.objects import Vocabulary, number_in
 
 
 def named(text: str, *labels: str) -> list[tuple[str, int | None, bool]]:
@@ -38,8 +40,8 @@ def test_labels_are_names_too() -> None:
 
 
 def test_every_category_of_coco_is_known_by_its_name() -> None:
-    assert len(_coco()) == 77  # without three that mostly mean something else
-    for category in _coco():
+    assert len(categories()) == 77  # without three that mostly mean something else
+    for category in categories():
         (mention,) = Vocabulary().mentions(f"there are {plural(category)}")
         assert category in mention.categories
 
