@@ -1,4 +1,4 @@
-"""Dialogues by a server in the one graph: kill -9, a cap, a wrong key, a wrong recipe."""
+"""Dialogues by a model in the one graph: by batch and here too; kill -9, a cap, a wrong key."""
 
 import json
 import time
@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from batch_server import BatchServer, batch_server
 from chat_server import KEY, Reply, Server, fail, reply, server
 from milling import pairmill, run, run_bytes, run_killed, told
+from tiny_models import llava_folder
 
-__all__ = ["server"]
+__all__ = ["batch_server", "llava_folder", "server"]
 
 TALK = "Question:\nWhat can be seen?\n===\nAnswer:\nTwo shapes of plain colours."
 ONE_WORKER = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=1")
@@ -53,6 +55,31 @@ def test_killed_while_asking_it_pays_twice_only_for_what_was_in_flight(
     assert 0 <= twice <= report["spend"]["lost"] <= 2 * 2 * IN_FLIGHT  # two kills of two workers
     assert report["spend"]["requests"] == made + report["spend"]["lost"]
     assert run_bytes(out) == run_bytes(whole) != {}
+
+
+@pytest.mark.slow
+def test_by_batch_and_by_a_model_here_in_one_run_that_is_killed(
+    small_web: Path, batch_server: BatchServer, llava_folder: Path, tmp_path: Path
+) -> None:
+    recipe = write_recipe(
+        small_web, tmp_path / "recipe.yaml", batch_server.url, backend="batch", poll_s=0.1
+    )
+    content = yaml.safe_load(recipe.read_text())
+    here = {"backend": "chat", "chat": {"model": str(llava_folder)}, "max_tokens": 400}
+    content["instruct"]["here"] = here | {"shares": {"conversation": 1}, "repairs": 0}
+    recipe.write_text(yaml.safe_dump(content))
+    out, batch_server.looks = tmp_path / "run", 10_000
+    assert run_killed(recipe, out, when=lambda: batch_server.looked > 2, later_s=0.1, alone=False)
+    under_way, batch_server.looks = len(batch_server.batches), 1
+    report = run(recipe, out, *ONE_WORKER)
+    talk, local = (report["dialogues"][name] for name in ("talk", "here"))
+    asked = [one["custom_id"] for one in batch_server.asked]
+    assert under_way > 0
+    assert sorted(asked) == sorted(set(asked))  # what waited in a batch was not asked for again
+    assert talk["made"] == talk["kept"]["conversation"] == len(asked) > 20
+    assert local["made"] == talk["made"] == sum(local["dropped"].values())  # it talks no sense
+    said = talk["made"] + local["made"] - local["dropped"].get("no_reply", 0)
+    assert report["spend"]["requests"] == said + report["spend"]["lost"]
 
 
 @pytest.mark.slow
