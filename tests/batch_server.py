@@ -24,6 +24,8 @@ class BatchServer:
     speak: Speak = lambda body: reply(TALK)
     looks: int = 2
     ends_as: str = "completed"
+    deaf: int = 0  # batches that are taken without a word
+    lists: bool = True
     away: int = 0  # answers with 503, before it is there again
     files: dict[str, str] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -75,6 +77,10 @@ def batch_server() -> Iterator[BatchServer]:
                     "status": "in_progress",
                     **asked,
                 }
+                if told.deaf:
+                    told.deaf -= 1
+                    self.close_connection = True  # and the answer is lost
+                    return
                 self._say(told.batches[name])
 
         def do_GET(self) -> None:
@@ -82,6 +88,13 @@ def batch_server() -> Iterator[BatchServer]:
                 return
             if found := re.fullmatch(r"/v1/files/(.*)/content", self.path):
                 self._say(told.files[found[1]])
+                return
+            if self.path.startswith("/v1/batches?"):
+                if not told.lists:
+                    self._say({"error": {"message": "no such page"}}, 404)
+                    return
+                latest = list(reversed(told.batches.values()))
+                self._say({"object": "list", "data": latest, "has_more": False})
                 return
             batch = told.batches[self.path.rpartition("/")[2]]
             told.looked += 1

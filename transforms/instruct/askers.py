@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from schemas.fingerprint import fingerprint
+from transforms.chat.batches import Batches
 from transforms.chat.client import ChatClient, load_chat_client
 from transforms.instruct.asking import ServerAsker
 from transforms.instruct.batching import BatchAsker
@@ -41,7 +42,7 @@ def load_asker(policy: InstructPolicy, run: Path) -> Asker:
     url = policy.url or ""
     client = _client(url, policy.api_key_env, policy.timeout_s)
     if policy.backend == "batch":
-        return BatchAsker(policy, client, replies)
+        return BatchAsker(policy, Batches(client, policy.patience_s, policy.poll_s), replies)
     return ServerAsker(policy, client, replies, _failures(url, policy.model or ""))
 
 

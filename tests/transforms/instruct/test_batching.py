@@ -12,6 +12,7 @@ from chat_server import reply, say
 from schemas.context import Context
 from schemas.dialogue import DialogueFault, Kind
 from schemas.errors import RunFailedError
+from transforms.chat.batches import Batches
 from transforms.instruct.batching import BatchAsker
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.making import MADE_SCHEMA, make_missing
@@ -100,6 +101,53 @@ def test_a_run_that_is_stopped_goes_on_with_its_batch(
     assert len(batch_server.batches) == 1
     spend = maker.asker.replies.spend()
     assert (spend.requests, spend.lost) == (6, 0)
+
+
+def test_a_batch_whose_answer_is_lost_is_not_submitted_again(
+    batch_server: BatchServer, load: Load
+) -> None:
+    batch_server.deaf = 1
+    assert {row["fault"] for row in make(load())} == {None}
+    assert len(batch_server.batches) == 1
+
+
+def test_what_could_not_be_submitted_costs_nothing(batch_server: BatchServer, load: Load) -> None:
+    batch_server.away = 1000
+    with pytest.raises(RunFailedError, match=r"away for 0\.6 s .*run again"):
+        make(load(patience_s=0.6))
+    batch_server.away = 0
+    maker = load()
+    assert {row["fault"] for row in make(maker)} == {None}
+    spend = maker.asker.replies.spend()
+    assert (len(batch_server.batches), spend.requests, spend.lost) == (1, 6, 0)
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_a_run_that_dies_between_submitting_and_hearing_finds_its_batch(
+    lists: bool, batch_server: BatchServer, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = load()
+    monkeypatch.setattr(Batches, "_create", _create_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        make(maker)
+    monkeypatch.undo()
+    batch_server.lists = lists
+    maker.asker.replies.note_lost()  # as the next run begins
+    rows = make(load())
+    assert [row["fault"] for row in rows] == [None] * 6
+    spend = maker.asker.replies.spend()
+    assert len(batch_server.batches) == (1 if lists else 2)
+    assert (spend.requests, spend.lost) == ((6, 0) if lists else (12, 6))
+
+
+def _create_and_die(batches: Batches, file: str, name: str) -> None:
+    batches.client.client.batches.create(
+        input_file_id=file,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"pairmill": name},
+    )
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("ends_as", ["failed", "expired", "cancelled"])
