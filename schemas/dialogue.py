@@ -55,7 +55,7 @@ class DialogueFault(StrEnum):
     LEAKED_CONTEXT = "leaked_context"  # speaks of captions or boxes, or gives coordinates
     UNKNOWN_OBJECT = "unknown_object"  # names an object that neither captions nor boxes hold
     WRONG_COUNT = "wrong_count"  # contradicts the boxes
-    OTHER_LANGUAGE = "other_language"  # than that of the question
+    OTHER_LANGUAGE = "other_language"  # than the recipe wants
     REPEATED_QUESTION = "repeated_question"  # nearly that of an earlier turn about the image
 
 
@@ -70,9 +70,9 @@ class Making(BaseModel, frozen=True, extra="forbid"):
     """How a dialogue was made."""
 
     backend: str = Field(description="template, endpoint, batch or chat.")
-    model: str = Field(description="The model's name, or that of the template family.")
+    model: str = Field(description="The model's name; template: no model.")
     source: Literal["symbolic", "vision"] = Field(description="What the model was given.")
-    prompt: str = Field(description="The prompt's name and version; of templates, which ones.")
+    prompt: str = Field(description="The prompts' name and version; of templates the kind.")
     prompt_sha256: str
 
 
@@ -119,6 +119,7 @@ DIALOGUE_LEDGER_SCHEMA = pa.schema(
         ("uid", pa.string()),
         ("kind", pa.string()),  # a Kind
         ("number", pa.int32()),
+        ("context", pa.string()),  # digest of what was known of the image
         ("kept", pa.bool_()),
         ("reason", pa.string()),  # a DialogueFault; null where kept
         ("detail", pa.string()),  # free text: what was found; null where kept

@@ -7,9 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def listen(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve in a thread; gives the URL of an OpenAI-like API, up to /v1."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def listen(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[str]:
+    """Serve in a thread, at any free port unless one is named; gives the URL of an OpenAI-like API,
+    up to /v1."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

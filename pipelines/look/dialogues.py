@@ -5,8 +5,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipelines.job import Job
-from schemas.dialogue import dialogue_id
 from schemas.layout import dialogues_manifest
+from transforms.instruct.annotations import read_annotations
 from transforms.instruct.ledger import read_ledger
 from transforms.shards.commit import committed
 from transforms.shards.measures import read_measure
@@ -15,7 +15,7 @@ _MADE = ("backend", "model", "source", "prompt")
 Line = dict[str, Any]
 
 
-def dialogues_of(job: Job, shard: int, uid: str) -> list[Line]:
+def dialogues_of(job: Job, shard: int, uid: str, url: str) -> list[Line]:
     """A line for each dialogue of the recipe that ran last, in the order of its ledgers.
 
     They are about the image of the row with this uid; of several rows of one image it is the first
@@ -27,12 +27,27 @@ def dialogues_of(job: Job, shard: int, uid: str) -> list[Line]:
             continue
         ledger = read_ledger(place.folder, shard).filter(pc.field("uid") == uid)
         made = read_measure(place.measure, shard).filter(pc.field("uid") == uid).to_pylist()
-        latest = {dialogue_id(uid, row["kind"], row["number"]): row for row in made}
-        lines += [_line(name, told, latest[told["id"]]) for told in ledger.to_pylist()]
+        named = {(row["kind"], row["number"], row["context"]): row for row in made}
+        for told in ledger.to_pylist():
+            row = named.get((told["kind"], told["number"], told["context"]))
+            lines.append(_line(name, told, row) | _known(job, name, url, uid))
     return lines
 
 
-def _line(name: str, told: Line, made: Line) -> Line:
+def _line(name: str, told: Line, made: Line | None) -> Line:
     ending = "kept" if told["kept"] else f"dropped: {told['reason']} ({told['detail']})"
-    how = {key: made["made"][key] for key in _MADE}
-    return {"id": told["id"], "of": name, "outcome": ending, **how, "turns": made["turns"]}
+    line: Line = {"id": told["id"], "of": name, "outcome": ending}
+    if made is None:  # over budget: nothing was asked
+        return line
+    how = {key: made["made"][key] for key in _MADE} | {"repaired": made["repaired"]}
+    return {**line, **how, "turns": made["turns"]}
+
+
+def _known(job: Job, name: str, url: str, uid: str) -> Line:
+    """What the annotations hold of the image besides captions, as they are now."""
+    path = job.recipe.instruct[name].annotations
+    if path is None or not path.is_file():
+        return {}
+    known = read_annotations(path).context(uid, url, ())
+    told = known.model_dump(mode="json", exclude_defaults=True)
+    return {"annotations": told} if told else {}

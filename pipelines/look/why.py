@@ -32,23 +32,32 @@ from transforms.shards.pool import read_pool
 from transforms.shards.tables import read_committed
 
 Explanation = dict[str, Any]
+# A row's uid, or a dialogue's uid-kind-n.
+_NAMED = re.compile(rf"(?P<uid>[0-9a-f]{{{UID_HEX_DIGITS}}})(?P<dialogue>-[a-z_]+-\d+)?")
 _TOLD = ("url", "caption", "own_caption", "captions", "image", "measures", "corpora", "dialogues")
 
 
 def explain(run: Path, what: str) -> list[Explanation]:
-    """One explanation for each input row with this uid or URL, in the order of the rows.
+    """One explanation for each input row with this uid or URL, or about whose image the dialogue
+    with this id is, in the order of the rows.
 
-    Raises: BadInputError: `run` is no RUN folder, or no row has this uid or URL."""
+    Raises: BadInputError: `run` is no RUN folder, or no row has this uid, URL or dialogue."""
     layout = Layout(run)
     job = Job.open(run)
-    column = "uid" if re.fullmatch(rf"[0-9a-f]{{{UID_HEX_DIGITS}}}", what) else "url"
+    named = _NAMED.fullmatch(what)
+    column, value = ("uid", named["uid"]) if named else ("url", what)
     found = [
         _explain(job, layout, shard, row)
         for shard in range(job.shards)
-        for row in _only(_rows(layout, shard), column, what)
+        for row in _only(_rows(layout, shard), column, value)
     ]
+    if named and named["dialogue"]:
+        for line in found:
+            line["dialogues"] = [one for one in line["dialogues"] if one["id"] == what]
+        found = [line for line in found if line["dialogues"]]
+        column, value = "dialogue", what
     if not found:
-        raise BadInputError(f"No row of {run} has the {column} {what}.")
+        raise BadInputError(f"No row of {run} has the {column} {value}.")
     return sorted(found, key=lambda line: line["row"])
 
 
@@ -95,7 +104,7 @@ def _explain(job: Job, layout: Layout, shard: int, row: dict[str, Any]) -> Expla
     line["captions"] = chosen.get(row["row"], [])
     line["own_caption"] = _own_caption(job, line)
     line["corpora"] = _corpora(job, row) if kept else {}
-    line["dialogues"] = dialogues_of(job, shard, row["uid"])
+    line["dialogues"] = dialogues_of(job, shard, row["uid"], row["url"] or "")
     return line
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_server import Server, reply, server
 from small_run import RECIPE
 
 from pipelines.job import Job
@@ -34,6 +35,7 @@ from transforms.instruct.subjects import cut_by_shard
 from transforms.shards.commit import committed
 from transforms.shards.measures import measure_parts, read_measure
 
+__all__ = ["server"]
 NAME = "talk"
 POLICY: dict[str, Any] = {"samples_per_shard": 2, "formats": ["llava", "lavis"], "per_image": 3}
 
@@ -165,7 +167,41 @@ def test_why_tells_of_each_dialogue(job: Job) -> None:
     first = line["dialogues"][0]
     assert (first["of"], first["backend"], first["outcome"]) == (NAME, "template", "kept")
     assert first["turns"][0]["role"] == "person"
-    assert dialogues_of(job, 0, "f" * 32) == []
+    assert dialogues_of(job, 0, "f" * 32, "") == []
+
+
+def test_why_takes_a_dialogues_id(job: Job) -> None:
+    ids = read_ledger(job.dialogues(NAME).folder, 0)["id"].to_pylist()
+    (line,) = explain(job.run, ids[1])
+    assert [one["id"] for one in line["dialogues"]] == [ids[1]]
+    with pytest.raises(BadInputError, match="has the dialogue"):
+        explain(job.run, ids[1].rpartition("-")[0] + "-99")
+
+
+def test_why_tells_of_what_was_over_budget_and_what_annotations_hold(
+    done: Job, server: Server, tmp_path: Path
+) -> None:
+    talk = "Question:\nWhat?\n===\nAnswer:\nA plain colour fills it."
+    server.speak = lambda asked: reply(talk)
+    path = tmp_path / "objects.jsonl"
+    box = {"label": "dog", "box": [0, 0, 1, 1]}
+    path.write_text(json.dumps({"url": "http://pool.test/0.jpg", "objects": [box]}) + "\n")
+    asked = {"backend": "endpoint", "model": "m", "url": server.url, "repairs": 0}
+    asked |= {"annotations": str(path), "shares": {"conversation": 1}, "concurrency": 1}
+    job = with_dialogues(done, **asked, budget={"max_requests": 1})
+    run_stage(job)
+    job.layout.job.write_text(job.save())
+    shards = [shard for shard, _ in cut_by_shard(str(job.decision))]
+    ledgers = [read_ledger(job.dialogues(NAME).folder, shard).to_pylist() for shard in shards]
+    ledger = [line for lines in ledgers for line in lines]
+    told = [explain(job.run, line["id"])[0]["dialogues"][0] for line in ledger]
+    over = [one for one in told if one["outcome"] == "dropped: over_budget (the cap was reached)"]
+    (kept,) = [one for one in told if one not in over]
+    assert over
+    assert all("turns" not in one for one in over)
+    assert (kept["outcome"], kept["repaired"], len(kept["turns"])) == ("kept", False, 2)
+    (known,) = [one["annotations"] for one in told if "annotations" in one]
+    assert known["things"][0]["label"] == "dog"
 
 
 def test_annotations_are_known_by_what_they_hold(done: Job, tmp_path: Path) -> None:

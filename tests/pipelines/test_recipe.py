@@ -204,11 +204,14 @@ def _objects(node: Any) -> list[dict[str, Any]]:
 def test_the_json_schema_forbids_unknown_keys_and_describes_every_setting() -> None:
     schema = Recipe.model_json_schema()
     models = {"clip", "captioners", "itm"}
-    assert {"input", "fetch", "measures", "rules", "corpora"} | models == set(schema["properties"])
+    stages = {"input", "fetch", "measures", "rules", "corpora", "instruct"}
+    assert stages | models == set(schema["properties"])
     for node in _objects(schema):
         assert node["additionalProperties"] is False
     for name in schema["$defs"].keys() - {"RuleStep", "MeasureStep"}:  # their keys are names
-        for setting, said in schema["$defs"][name]["properties"].items():
+        described = schema["$defs"][name]
+        assert "properties" in described or "enum" in described
+        for setting, said in described.get("properties", {}).items():
             assert said.get("description"), f"{name}.{setting}"
     references = _references(schema)
     assert references

@@ -81,7 +81,7 @@ class Endpoint:
 
     def _ask(self, jpeg: bytes, seed: int) -> str:
         try:
-            said = self.client.ask(_request(self.policy, jpeg, seed)).text
+            said = self.client.ask_text(_request(self.policy, jpeg, seed))
         except RefusedRequestError as err:
             raise RefusedError(str(err)) from None
         except LostServerError as err:

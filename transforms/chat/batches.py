@@ -27,6 +27,12 @@ class UnlistedError(Exception):
     """A server does not tell which batches it has."""
 
 
+def batch_line(one: str, request: dict[str, Any]) -> bytes:
+    """A request with an id of ours, as the Batch API reads it."""
+    asked = {"custom_id": one, "method": "POST", "url": _PATH, "body": request}
+    return json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
 @dataclass(frozen=True, slots=True)
 class Batches:
     """The batches of one server. Each call is tried anew while the server is away.
@@ -37,10 +43,9 @@ class Batches:
     patience_s: float
     poll_s: float
 
-    def submit(self, requests: Iterable[tuple[str, dict[str, Any]]], name: str) -> str:
-        """Submit requests, each with an id of ours, as a batch of our name. Returns the server's
-        name of it."""
-        data = "".join(_line(one, request) for one, request in requests).encode()
+    def submit(self, lines: Iterable[bytes], name: str) -> str:
+        """Submit lines of `batch_line` as a batch of our name. Returns the server's name of it."""
+        data = b"".join(lines)
         file = self._patiently(
             lambda: self._api.files.create(file=("requests.jsonl", data), purpose="batch")
         )
@@ -52,16 +57,17 @@ class Batches:
         Raises: UnlistedError."""
         return self._patiently(lambda: self._named(name))
 
-    def wait(self, batch: str) -> "Batch":
-        """A batch, once it has ended."""
+    def wait(self, batch: str) -> "Batch | None":
+        """A batch, once it has ended; None: the server knows no such batch."""
         while True:
-            found = self._patiently(lambda: self._api.batches.retrieve(batch))
-            if found.status in _ENDED:
+            found = self._patiently(lambda: self._retrieved(batch))
+            if found is None or found.status in _ENDED:
                 return found
             time.sleep(self.poll_s)
 
     def results(self, batch: "Batch") -> Iterator[tuple[str, Any]]:
-        """The id and the answer's body of each request that was answered; None: not well."""
+        """The id and the answer's body of each request that was answered; {"error": ...}: not
+        well."""
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
             content = self._patiently(lambda file=file: self._api.files.content(file))
             yield from _results(content.text)
@@ -86,6 +92,14 @@ class Batches:
                 if (batch := self._named(name)) is not None:
                     return batch
             raise
+
+    def _retrieved(self, batch: str) -> "Batch | None":
+        import openai
+
+        try:
+            return self._api.batches.retrieve(batch)
+        except openai.NotFoundError:
+            return None
 
     def _named(self, name: str) -> str | None:
         import openai
@@ -124,12 +138,6 @@ class Batches:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-def _line(one: str, request: dict[str, Any]) -> str:
-    """As the Batch API reads requests."""
-    asked = {"custom_id": one, "method": "POST", "url": _PATH, "body": request}
-    return json.dumps(asked, ensure_ascii=False) + "\n"
-
-
 def _results(text: str) -> Iterator[tuple[str, Any]]:
     for line in text.splitlines():
         try:
@@ -137,5 +145,14 @@ def _results(text: str) -> Iterator[tuple[str, Any]]:
             one = found["custom_id"]
         except (ValueError, KeyError, TypeError):
             continue
-        response = found.get("response") or {}
-        yield one, response.get("body") if response.get("status_code") == 200 else None
+        yield one, _body(found)
+
+
+def _body(found: dict[str, Any]) -> Any:
+    """An answer's body; of what the server did not run its error, in the form of a body."""
+    response = found.get("response") or {}
+    body, error = response.get("body"), found.get("error")
+    if error or response.get("status_code") != 200:
+        told = body.get("error") if isinstance(body, dict) else None
+        return {"error": error or told or {"message": f"status {response.get('status_code')}"}}
+    return body

@@ -31,24 +31,48 @@ class LostServerError(ChatError):
     """The server cannot be reached, or is over its limits: no request's fault.
 
     `wait_s` is how long it asks to be left alone; None where it does not say. `sent` says whether
-    the request reached it, so that it may be paid for."""
+    the request reached it, so that it may be paid for; `is_there`, whether it was reached at all;
+    `is_busy`, whether it says that it would take the request later."""
 
-    def __init__(self, message: str, *, wait_s: float | None = None, sent: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        wait_s: float | None = None,
+        sent: bool = False,
+        is_busy: bool = False,
+        is_there: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.wait_s, self.sent = wait_s, sent
+        self.wait_s, self.sent, self.is_busy, self.is_there = wait_s, sent, is_busy, is_there
+
+
+class WrongRequestError(ChatError):
+    """The server cannot read a request: it would not another time, and bills nothing."""
 
 
 class RefusedRequestError(ChatError):
     """The server turned a request down for what it holds; it would again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What a model said, and what it cost."""
 
     text: str
-    tokens_in: int  # 0 where the server does not tell
-    tokens_out: int
+    tokens_in: int | None  # None where the server does not tell
+    tokens_out: int | None
+    is_cut: bool = False  # after `max_tokens`
+    refused: str | None = None  # why the server turned the request down for what it holds
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing can be made of it; None: something was said, to its end."""
+        if self.refused is not None:
+            return self.refused
+        if self.is_cut:
+            return "a reply cut off by `max_tokens`"
+        return None if self.text.strip() else "an empty reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +87,7 @@ class ChatClient:
     def ask(self, request: Mapping[str, Any]) -> Reply:
         """The reply to one request, as `chat.completions.create` takes it.
 
-        Raises: LostServerError, RefusedRequestError, ChatError; RunFailedError: no request will
+        Raises: LostServerError, WrongRequestError, ChatError; RunFailedError: no request will
             go through: the key, the model or the URL is wrong."""
         import httpx2
         import openai
@@ -83,44 +107,67 @@ class ChatClient:
                 " `url`, `model` and the key in `api_key_env`."
             ) from None
         except openai.APIStatusError as err:
+            if err.code in REFUSALS:
+                return self._refusal(f"status {err.status_code}, {err.message}")
             raise self._of_status(err) from None
         except (openai.OpenAIError, httpx2.HTTPError, TimeoutError) as err:
             told = self._told(str(err) or type(err).__name__)
-            raise LostServerError(told, sent=_was_sent(err)) from None
+            sent = _was_sent(err)
+            raise LostServerError(told, sent=sent, is_there=sent) from None
         except (ValueError, RecursionError) as err:
             raise ChatError(self._told(f"an answer that is no JSON ({err})")) from None
-        return self.read(said, request)
+        return self.read(said)
+
+    def ask_text(self, request: Mapping[str, Any]) -> str:
+        """All that is said to one request.
+
+        Raises: as `ask` does; RefusedRequestError; ChatError: it is empty, or was cut off."""
+        reply = self.ask(request)
+        if reply.refused is not None:
+            raise RefusedRequestError(reply.refused)
+        if reply.fault is not None:
+            raise ChatError(self._told(reply.fault))
+        return reply.text
 
     def close(self) -> None:
         self.client.close()
 
     def _of_status(self, err: "openai.APIStatusError") -> ChatError:
         told = self._told(f"status {err.status_code}, {err.message}")
-        if err.code in REFUSALS:
-            return RefusedRequestError(told)
-        if err.status_code in BUSY or err.status_code >= 500:
-            return LostServerError(told, wait_s=_retry_after(err.response.headers))
-        return ChatError(told)
+        is_busy = err.status_code in BUSY
+        if is_busy or err.status_code >= 500:
+            wait_s = _retry_after(err.response.headers)
+            return LostServerError(told, wait_s=wait_s, is_busy=is_busy, is_there=True)
+        return WrongRequestError(told)
 
-    def read(self, said: Any, request: Mapping[str, Any]) -> Reply:
-        """The reply in an answer's JSON. Servers send all kinds of things.
+    def read(self, said: Any) -> Reply:
+        """The reply in an answer's JSON, or in a batch the error that stands in its place. Servers
+        send all kinds of things.
 
-        Raises: RefusedRequestError, ChatError."""
+        Raises: WrongRequestError, ChatError."""
+        usage, error = _item(said, "usage"), _item(said, "error")
+        tokens_in = _count(usage, "prompt_tokens")
+        tokens_out = _count(usage, "completion_tokens")
+        if error:
+            told = f"an error ({_item(error, 'message') or error})"
+            if _item(error, "code") in REFUSALS:
+                return self._refusal(told)
+            raise WrongRequestError(self._told(told))
         choice = _item(_item(said, "choices"), 0)
         message, why = _item(choice, "message"), _item(choice, "finish_reason")
         if why == "content_filter" or _item(message, "refusal"):
-            raise RefusedRequestError(self._told("a refusal"))
-        if why == "length":
-            most = request.get("max_tokens")
-            raise ChatError(self._told(f"a reply cut off after {most} tokens (`max_tokens`)"))
+            told = self._told("a refusal")
+            return Reply(text="", tokens_in=tokens_in, tokens_out=tokens_out, refused=told)
         content = _item(message, "content")
         if not isinstance(message, dict) or not isinstance(content, str | None):
             raise ChatError(self._told("an answer that is no chat completion"))
         text = (content or "").encode("utf-8", "replace").decode()  # halves of characters
-        if not text.strip():
-            raise ChatError(self._told("an empty reply"))
-        usage = _item(said, "usage")
-        return Reply(text, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+        is_cut = why == "length"
+        return Reply(text=text, tokens_in=tokens_in, tokens_out=tokens_out, is_cut=is_cut)
+
+    def _refusal(self, why: str) -> Reply:
+        """Before anything was said, and billed."""
+        return Reply(text="", tokens_in=0, tokens_out=0, refused=self._told(why))
 
     def _told(self, why: str) -> str:
         text = " ".join(why.encode("utf-8", "replace").decode().split())
@@ -206,6 +253,6 @@ def _item(of: Any, name: str | int) -> Any:
     return of[name] if isinstance(of, list) and isinstance(name, int) and len(of) > name else None
 
 
-def _count(usage: Any, name: str) -> int:
+def _count(usage: Any, name: str) -> int | None:
     found = _item(usage, name)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else 0
+    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None

@@ -7,12 +7,12 @@ from typing import Protocol
 
 from schemas.fingerprint import fingerprint
 from transforms.chat.batches import Batches
-from transforms.chat.client import ChatClient, load_chat_client
+from transforms.chat.client import ChatClient, Reply, load_chat_client
 from transforms.instruct.asking import ServerAsker
 from transforms.instruct.batching import BatchAsker
 from transforms.instruct.failures import Failures
 from transforms.instruct.policy import InstructPolicy, chat_identity
-from transforms.instruct.replies import REPLIES_FILE, Replies, Stored
+from transforms.instruct.replies import REPLIES_FILE, Replies
 from transforms.instruct.requests import Request
 
 _opened = ExitStack()  # clients and replies, which live as long as the process
@@ -24,8 +24,8 @@ class Asker(Protocol):
     @property
     def replies(self) -> Replies: ...
 
-    def reply(self, request: Request) -> Stored | None:
-        """What it says to a request; None: nothing usable.
+    def reply(self, request: Request) -> Reply | None:
+        """What it says to a request; None: nothing that could be read.
 
         Raises: OverBudgetError; RunFailedError: it cannot be asked."""
         ...

@@ -2,13 +2,19 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from schemas.errors import RunFailedError
-from transforms.chat.client import ChatClient, ChatError, LostServerError
+from transforms.chat.client import (
+    ChatClient,
+    ChatError,
+    LostServerError,
+    Reply,
+    WrongRequestError,
+)
 from transforms.instruct.failures import Failures
 from transforms.instruct.policy import InstructPolicy
-from transforms.instruct.replies import Replies, Stored, Ticket, read_stored, request_digest
+from transforms.instruct.replies import Replies, Ticket, request_digest
 from transforms.instruct.requests import Request, usd_at_most
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
@@ -23,53 +29,68 @@ class ServerAsker:
     replies: Replies
     failures: Failures
 
-    def reply(self, request: Request) -> Stored | None:
-        """What is said to a request, as it was stored or from the server; None: nothing usable.
+    def reply(self, request: Request) -> Reply | None:
+        """What is said to a request, as it was stored or from the server; None: nothing that could
+        be read.
 
         Raises: OverBudgetError; RunFailedError: no request will go through."""
         sent = request.as_sent(self.policy)
         digest = request_digest(sent, request.image_sha256)
-        stored = self.replies.get(digest)
-        for attempt in range(self.policy.retries + 1):
-            if stored is not None:
-                break
-            stored = self._ask(sent, digest, last=attempt == self.policy.retries)
-        return stored
+        return self.replies.get(digest) or self._ask(sent, digest)
 
-    def _ask(self, request: dict[str, Any], digest: str, *, last: bool) -> Stored | None:
-        """One request that the server answers, however long it is away; None: by nonsense."""
+    def _ask(self, request: dict[str, Any], digest: str) -> Reply | None:
+        """Ask until there is an answer, it is this request that cannot be answered, or the server
+        has been away for too long.
+
+        A server that fails at one request and answers others is well, so that the request is given
+        up after `retries`; so is one over which a run has ended before."""
         most = usd_at_most(request["messages"], self.policy)
-        until = time.monotonic() + self.policy.patience_s
-        pause = _FIRST_PAUSE_S
-        while True:
+        is_suspect = self.replies.is_suspect(digest)
+        faults, lost_since, pause, last = 0, None, _FIRST_PAUSE_S, ""
+        while faults <= self.policy.retries:
             ticket = self.replies.reserve(most, self.policy.budget)
             try:
-                return self._stored(ticket, request, digest)
+                return self._answer(ticket, request, digest)
             except LostServerError as err:
                 (self.replies.lose if err.sent else self.replies.drop)(ticket)
-                wait = err.wait_s if err.wait_s is not None else pause
-                if time.monotonic() + wait > until:
-                    raise RunFailedError(
-                        f"{err} It was waited for {self.policy.patience_s:g} s; every reply so far"
-                        " is kept: run again."
-                    ) from None
-                time.sleep(wait)
+                last, now = str(err), time.monotonic()
+                lost_since = now if lost_since is None else lost_since
+                if is_suspect or self.failures.answered_since(lost_since):
+                    faults, lost_since = faults + (not err.is_busy), now
+                wait_s = max(pause, err.wait_s or 0.0)
+                if now + wait_s > lost_since + self.policy.patience_s:
+                    self._end_run(err, digest)
+                time.sleep(wait_s)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
+            except WrongRequestError as err:
+                self.replies.drop(ticket)
+                last = str(err)
+                break
             except ChatError as err:
                 self.replies.lose(ticket)
-                if last:
-                    self.failures.count(str(err))
-                return None
+                last, faults = str(err), faults + 1
             except RunFailedError:
                 self.replies.drop(ticket)  # the server took none of it
                 raise
             except BaseException:
                 self.replies.lose(ticket)
                 raise
+        self.failures.count(last)
+        return None
 
-    def _stored(self, ticket: Ticket, request: dict[str, Any], digest: str) -> Stored:
-        found = read_stored(lambda: self.client.ask(request))
-        cost = self.policy.budget.usd(found.tokens_in, found.tokens_out)
-        self.replies.put(ticket, digest, found, cost)
-        self.failures.forget()
-        return found
+    def _answer(self, ticket: Ticket, request: dict[str, Any], digest: str) -> Reply:
+        reply = self.client.ask(request)
+        self.replies.put(ticket, digest, reply, self.policy.budget)
+        if reply.fault is None or reply.refused is not None:
+            self.failures.forget()
+        else:
+            self.failures.count(f"{self.policy.url} gave {reply.fault}")
+        return reply
+
+    def _end_run(self, err: LostServerError, digest: str) -> NoReturn:
+        if err.is_there and not err.is_busy:
+            self.replies.suspect(digest)
+        raise RunFailedError(
+            f"{err} It was waited for {self.policy.patience_s:g} s; every reply so far is kept:"
+            " run again."
+        ) from None

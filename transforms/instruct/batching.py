@@ -6,20 +6,18 @@ before it is submitted, so that one is found again of which a run that died neve
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import RunFailedError
-from transforms.chat.batches import Batches, UnlistedError
-from transforms.chat.client import ChatError
+from transforms.chat.batches import Batches, UnlistedError, batch_line
+from transforms.chat.client import ChatError, Reply, WrongRequestError
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.replies import (
     OverBudgetError,
     Replies,
-    Stored,
     Ticket,
-    read_stored,
     request_digest,
 )
 from transforms.instruct.requests import Request, usd_at_most
@@ -29,49 +27,72 @@ if TYPE_CHECKING:
 
 Sent = dict[str, Any]  # a request, as chat completions take it
 
-MOST_IN_A_BATCH = 10_000  # requests; OpenAI takes 50,000 and 200 MB
+MOST_IN_A_BATCH, MOST_BYTES = 10_000, 100_000_000  # OpenAI takes 50,000 requests and 200 MB
 _UNHEARD = "submitting-"  # a batch's name of ours, until the server has told its own
 
 
 @dataclass(frozen=True, slots=True)
 class BatchAsker:
-    """A server's batches. `reply` gives only what `fetch` has brought."""
+    """A server's batches. `reply` gives only what `collect` has brought."""
 
     policy: InstructPolicy
     batches: Batches
     replies: Replies
     over_budget: set[str] = field(default_factory=set, repr=False)
 
-    def fetch(self, requests: Sequence[Request]) -> None:
-        """Bring the replies to all requests that are not stored, however long it takes; those that
-        the budget does not allow are noted.
+    def submit(self, requests: Iterable[Request]) -> None:
+        """Ask for all that is neither stored nor waited for; what the budget does not allow is
+        noted.
 
-        Raises: RunFailedError: the server takes no batch, or a batch came to nothing."""
-        sent = [(request.as_sent(self.policy), request.image_sha256) for request in requests]
-        wanted = {request_digest(one, image): one for one, image in sent}
-        for name in self._waited_for(wanted):
-            if name.startswith(_UNHEARD):
-                self._find(name)
-        new = [
-            (digest, one)
-            for digest, one in wanted.items()
-            if self.replies.get(digest) is None and self.replies.batch_of(digest) is None
-        ]
-        for start in range(0, len(new), MOST_IN_A_BATCH):
-            self._submit(dict(new[start : start + MOST_IN_A_BATCH]))
-        for batch in self._waited_for(wanted):
+        Raises: RunFailedError: the server takes no batch."""
+        lines: list[bytes] = []
+        tickets: dict[str, Ticket] = {}
+        size = 0
+        for digest, sent in self._new(requests):
+            ticket = self._reserved(digest, sent)
+            if ticket is None:
+                continue
+            tickets[digest] = ticket
+            lines.append(batch_line(digest, sent))
+            size += len(lines[-1])
+            if len(lines) >= MOST_IN_A_BATCH or size >= MOST_BYTES:
+                self._submit(lines, tickets)
+                lines, tickets, size = [], {}, 0
+        if lines:
+            self._submit(lines, tickets)
+
+    def collect(self, requests: Iterable[Request]) -> None:
+        """Bring all that is waited for, however long it takes.
+
+        Raises: RunFailedError: a batch came to nothing."""
+        batches = {self.replies.batch_of(self._digest(one)) or "" for one in requests}
+        for batch in sorted(batches - {""}):
             self._collect(batch)
 
-    def reply(self, request: Request) -> Stored | None:
-        """What was said; None: nothing usable. Raises: OverBudgetError: it was not asked for."""
-        digest = request_digest(request.as_sent(self.policy), request.image_sha256)
+    def reply(self, request: Request) -> Reply | None:
+        """What was said; None: nothing that could be read.
+
+        Raises: OverBudgetError: it was not asked for."""
+        digest = self._digest(request)
         if digest in self.over_budget:
             raise OverBudgetError
         return self.replies.get(digest)
 
-    def _waited_for(self, digests: Iterable[str]) -> list[str]:
-        """The batches in which requests wait."""
-        return sorted({self.replies.batch_of(digest) or "" for digest in digests} - {""})
+    def _digest(self, request: Request) -> str:
+        return request_digest(request.as_sent(self.policy), request.image_sha256)
+
+    def _new(self, requests: Iterable[Request]) -> Iterator[tuple[str, Sent]]:
+        """Digests and requests that are neither stored nor waited for, each once."""
+        seen: set[str] = set()
+        for request in requests:
+            digest = self._digest(request)
+            waiting = self.replies.batch_of(digest) or ""
+            if waiting.startswith(_UNHEARD) and digest not in seen:
+                self._find(waiting)
+            is_there = self.replies.get(digest) or self.replies.batch_of(digest)
+            if digest not in seen and not is_there:
+                seen.add(digest)
+                yield digest, request.as_sent(self.policy)
 
     def _find(self, name: str) -> None:
         """Look for a batch that a run may have submitted before it died; where the server does not
@@ -88,32 +109,33 @@ class BatchAsker:
         for ticket in tickets.values():
             end(ticket)
 
-    def _submit(self, requests: Mapping[str, Sent]) -> None:
-        tickets = self._reserved(requests)
-        if not tickets:
-            return
+    def _submit(self, lines: Sequence[bytes], tickets: Mapping[str, Ticket]) -> None:
         name = _UNHEARD + uuid.uuid4().hex
         self.replies.wait_for(name, tickets)
-        asked = ((digest, requests[digest]) for digest in tickets)
-        self.replies.wait_for(self.batches.submit(asked, name), tickets)
+        self.replies.wait_for(self.batches.submit(lines, name), tickets)
 
-    def _reserved(self, requests: Mapping[str, Sent]) -> dict[str, Ticket]:
-        """Tickets for as many as the budget allows."""
+    def _reserved(self, digest: str, request: Sent) -> Ticket | None:
+        """A ticket, if the budget allows one."""
         budget = self.policy.budget.model_copy(update={"requests_per_minute": None})
-        tickets: dict[str, Ticket] = {}
-        for digest, request in requests.items():
-            most = usd_at_most(request["messages"], self.policy)
-            try:
-                tickets[digest] = self.replies.reserve(most, budget)
-                self.over_budget.discard(digest)
-            except OverBudgetError:
-                self.over_budget.add(digest)
-        return tickets
+        try:
+            ticket = self.replies.reserve(usd_at_most(request["messages"], self.policy), budget)
+        except OverBudgetError:
+            self.over_budget.add(digest)
+            return None
+        self.over_budget.discard(digest)
+        return ticket
 
     def _collect(self, name: str) -> None:
         """Wait for a batch and store what it gave."""
         batch = self.batches.wait(name)
         waiting = self.replies.waiting_in(name)
+        if batch is None:
+            for ticket in waiting.values():
+                self.replies.lose(ticket)
+            raise RunFailedError(
+                f"{self.policy.url} knows no batch {name} any more (another key, another server?);"
+                " what it was asked for is taken for paid and lost: run again to ask anew."
+            )
         for digest, body in self.batches.results(batch):
             if digest in waiting:
                 self._store(digest, waiting.pop(digest), body)
@@ -131,12 +153,12 @@ class BatchAsker:
         )
 
     def _store(self, digest: str, ticket: Ticket, body: Any) -> None:
-        """One result of a batch; what cannot be read was paid for and gave nothing."""
-        asked = {"max_tokens": self.policy.max_tokens}
+        """One result of a batch; what cannot be read was paid for, but for an error."""
         try:
-            found = read_stored(lambda: self.batches.client.read(body, asked))
+            reply = self.batches.client.read(body)
+        except WrongRequestError:
+            self.replies.drop(ticket)
         except ChatError:
             self.replies.lose(ticket)
-            return
-        cost = self.policy.budget.usd(found.tokens_in, found.tokens_out)
-        self.replies.put(ticket, digest, found, cost)
+        else:
+            self.replies.put(ticket, digest, reply, self.policy.budget)

@@ -1,6 +1,8 @@
 """Count what fails in a row: so many failures are hardly the requests' fault."""
 
+import math
 import threading
+import time
 
 from schemas.errors import RunFailedError
 
@@ -8,14 +10,21 @@ FAILURES_IN_A_ROW = 20
 
 
 class Failures:
-    """Requests in a row to which nothing usable was said."""
+    """Requests in a row to which nothing usable was said, and when something last was."""
 
     def __init__(self) -> None:
         self._lock, self._in_a_row = threading.Lock(), 0
+        self._answered = -math.inf
 
     def forget(self) -> None:
+        """A request was answered."""
         with self._lock:
-            self._in_a_row = 0
+            self._in_a_row, self._answered = 0, time.monotonic()
+
+    def answered_since(self, moment: float) -> bool:
+        """Whether any request was, since a moment of `time.monotonic`."""
+        with self._lock:
+            return self._answered >= moment
 
     def count(self, why: str) -> None:
         """Raises: RunFailedError: so many that it is hardly the requests' fault."""

@@ -63,7 +63,7 @@ def forecast(
         if replies is not None and replies.get(digest) is not None:
             counts.stored += 1
             continue
-        counts.tokens_in += tokens_expected(request.messages)
+        counts.tokens_in += tokens_expected(request.messages, policy.budget.tokens_per_image)
         counts.tokens_out += _expected_reply(prompts, kind)
         counts.usd_at_most += usd_at_most(request.messages, policy) * (1 + policy.repairs)
     spent = (0, 0.0) if replies is None else _spent(replies)
@@ -132,4 +132,4 @@ def _expected_reply(prompts: PromptFile, kind: Kind) -> int:
     """Tokens of a reply like those of the prompt's examples."""
     shots = prompts.kinds[kind].shots
     replies = [{"role": "assistant", "content": shot.reply} for shot in shots]
-    return tokens_expected(replies) // max(1, len(replies)) if replies else 100
+    return tokens_expected(replies, 0) // max(1, len(replies)) if replies else 100

@@ -92,6 +92,7 @@ def _line(row: Row, fault: Fault | None) -> Row:
         "uid": row["uid"],
         "kind": row["kind"],
         "number": row["number"],
+        "context": row["context"],
         "kept": fault is None,
         "reason": None if fault is None else fault.reason.value,
         "detail": None if fault is None else fault.detail,

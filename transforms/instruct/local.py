@@ -14,13 +14,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from schemas.errors import BadInputError
+from transforms.chat.client import Reply
 from transforms.hub.errors import ModelError
 from transforms.hub.load import faults, load_model, load_processor
 from transforms.hub.policy import ModelPolicy
 from transforms.instruct.failures import Failures
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.prompts import Message
-from transforms.instruct.replies import Replies, Stored, request_digest
+from transforms.instruct.replies import Replies, request_digest
 from transforms.instruct.requests import Request
 
 # For templates that ask: else one puts in the day's date, and others let the model think aloud.
@@ -40,28 +41,31 @@ class LocalAsker:
     failures: Failures
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def reply(self, request: Request) -> Stored | None:
-        """What the model says; None: it failed, or was cut off after `max_tokens`.
+    def reply(self, request: Request) -> Reply | None:
+        """What the model says; None: it failed.
 
         Raises: OverBudgetError: the cap on requests; RunFailedError: it fails again and again."""
         sent = {**request.as_sent(self.policy), "model": self.identity}
         digest = request_digest(sent, request.image_sha256)
         with self.lock:
-            stored = self.replies.get(digest)
-            if stored is not None:
-                return stored
+            said = self.replies.get(digest)
+            if said is not None:
+                return said
             ticket = self.replies.reserve(0.0, self.policy.budget)
             try:
-                found = self._generate(request)
+                said = self._generate(request)
             except ModelError as err:
                 self.replies.drop(ticket)
                 self.failures.count(str(err))
                 return None
-            self.replies.put(ticket, digest, found, 0.0)
-            self.failures.forget()
-            return found
+            self.replies.put(ticket, digest, said, self.policy.budget)
+            if said.fault is None:
+                self.failures.forget()
+            else:
+                self.failures.count(f"{self.weights.model} gave {said.fault}.")
+            return said
 
-    def _generate(self, request: Request) -> Stored:
+    def _generate(self, request: Request) -> Reply:
         with faults(), torch.inference_mode(), torch.random.fork_rng():
             torch.set_num_threads(self.weights.threads)
             torch.manual_seed(request.seed)
@@ -73,12 +77,10 @@ class LocalAsker:
                 **({"temperature": self.policy.temperature} if self.policy.temperature else {}),
             )
             said = tokens[0, inputs["input_ids"].shape[1] :]
-            if len(said) >= self.policy.max_tokens and not self._ends(said):
-                raise ModelError(f"A reply was cut off after {self.policy.max_tokens} tokens.")
+            is_cut = len(said) >= self.policy.max_tokens and not self._ends(said)
             text = _words(self.processor).decode(said, skip_special_tokens=True).strip()
-        if not text:
-            raise ModelError("An empty reply.")
-        return Stored(text, None, inputs["input_ids"].shape[1], len(said))
+        counts = {"tokens_in": inputs["input_ids"].shape[1], "tokens_out": len(said)}
+        return Reply(text=text, is_cut=is_cut, **counts)
 
     def _inputs(self, messages: Sequence[Message]) -> Mapping[str, Any]:
         template = str(self.processor.chat_template)

@@ -1,22 +1,22 @@
 """Who makes dialogues: rules, or a model behind a server."""
 
-import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn, dialogue_id
+from transforms.chat.client import Reply
 from transforms.hub.policy import ModelPolicy
 from transforms.instruct import checks, template
 from transforms.instruct.annotations import Annotations, read_annotations
 from transforms.instruct.askers import Asker, load_asker
 from transforms.instruct.batching import BatchAsker
-from transforms.instruct.making import Images, Maker, Row, made_row
+from transforms.instruct.making import Images, Maker, Planned, Row, made_row
 from transforms.instruct.parse import ParseError, parse_answer, parse_blocks
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.prompts import PromptFile, load_prompts, prompts_sha256
-from transforms.instruct.replies import OverBudgetError, Stored
+from transforms.instruct.replies import OverBudgetError
 from transforms.instruct.requests import Request, first_request, possible_kinds, repair_request
 from transforms.instruct.subjects import Subject
 
@@ -27,6 +27,7 @@ _OF_SERVERS = (DialogueFault.NO_REPLY, DialogueFault.REFUSED)  # to ask once mor
 class _Read:
     """The turns of a reply, and what is wrong with it, if something is."""
 
+    said: str = ""
     turns: tuple[Turn, ...] = ()
     reason: DialogueFault | None = None
     detail: str = ""
@@ -43,7 +44,14 @@ class TemplateMaker:
         found = template.possible(self._material(subject))
         return [kind.value for kind in self.policy.kinds if kind in found]
 
-    def prepare(self, planned: Sequence[tuple[Subject, Kind, int]], images: Images) -> None:
+    @property
+    def rounds(self) -> int:
+        return 0
+
+    def ask_ahead(self, planned: Sequence[Planned], images: Images, number: int) -> None:
+        """Nothing is asked."""
+
+    def prepare(self, planned: Sequence[Planned], images: Images) -> None:
         """Nothing is asked."""
 
     def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row:
@@ -82,56 +90,77 @@ class ModelMaker:
     def possible(self, subject: Subject) -> list[str]:
         return possible_kinds(subject.context, self.policy, self.prompts)
 
-    def prepare(self, planned: Sequence[tuple[Subject, Kind, int]], images: Images) -> None:
-        """By batch all is asked at once, and then all that has a fault once more."""
+    @property
+    def rounds(self) -> int:
+        return 1 + self.policy.repairs if isinstance(self.asker, BatchAsker) else 0
+
+    def ask_ahead(self, planned: Sequence[Planned], images: Images, number: int) -> None:
+        """First requests, then repairs of what they gave."""
         if not isinstance(self.asker, BatchAsker):
             return
-        requests = [first_request(*one, self.policy, self.prompts, images.read) for one in planned]
-        self.asker.fetch(requests)
-        again: list[Request] = []
-        for one, request in zip(planned, requests, strict=True):
-            with contextlib.suppress(OverBudgetError):
-                stored = self.asker.reply(request)
-                found = self._read(stored, request, *one)
-                if self._may_repair(found) and stored is not None and found.reason is not None:
-                    text, why = stored.text, found.reason.value
-                    again.append(repair_request(request, self.prompts, text, why))
-        self.asker.fetch(again)
+        if not number:
+            self.asker.submit(self._first(one, images) for one in planned)
+            return
+        self.asker.collect(self._first(one, images) for one in planned)
+        repairs = (self._repair_of(one, self._first(one, images)) for one in planned)
+        self.asker.submit(filter(None, repairs))
+
+    def prepare(self, planned: Sequence[Planned], images: Images) -> None:
+        """By batch all is brought at once."""
+        if not isinstance(self.asker, BatchAsker):
+            return
+        for number in range(self.rounds):
+            self.ask_ahead(planned, images, number)
+        firsts = [self._first(one, images) for one in planned]
+        self.asker.collect(firsts)
+        repairs = (self._repair_of(*both) for both in zip(planned, firsts, strict=True))
+        self.asker.collect(filter(None, repairs))
 
     def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row | None:
-        request = first_request(subject, kind, number, self.policy, self.prompts, images.read)
+        planned = (subject, kind, number)
+        request = self._first(planned, images)
         try:
-            stored = self.asker.reply(request)
-            found = self._read(stored, request, subject, kind, number)
-            repaired = self._may_repair(found)
-            if repaired and stored is not None and found.reason is not None:
-                again = repair_request(request, self.prompts, stored.text, found.reason.value)
-                found = self._read(self.asker.reply(again), again, subject, kind, number)
+            found = self._read(self.asker.reply(request), request, planned)
+            again = self._repair(found, request)
+            if again is not None:
+                found = self._read(self.asker.reply(again), again, planned)
         except OverBudgetError:
             return None
         # What turns say is judged when the ledger is written: only what gave none is a fault here.
         fault = None if found.turns or found.reason is None else (found.reason, found.detail)
         language = self.policy.language
         return made_row(
-            subject, kind, number, language, self.made, found.turns, fault, repaired=repaired
+            *planned, language, self.made, found.turns, fault, repaired=again is not None
         )
 
-    def _read(
-        self, stored: Stored | None, request: Request, subject: Subject, kind: Kind, number: int
-    ) -> _Read:
-        if stored is None:
-            told = "the server gave nothing that could be read"
-            return _Read(reason=DialogueFault.NO_REPLY, detail=told)
-        if stored.refused is not None:
-            return _Read(reason=DialogueFault.REFUSED, detail=stored.refused)
+    def _first(self, planned: Planned, images: Images) -> Request:
+        return first_request(*planned, self.policy, self.prompts, images.read)
+
+    def _repair_of(self, planned: Planned, request: Request) -> Request | None:
+        """What is asked once more, as far as replies are there."""
         try:
-            turns = (
-                parse_blocks(stored.text)
-                if request.question is None
-                else parse_answer(stored.text, request.question)
+            return self._repair(self._read(self.asker.reply(request), request, planned), request)
+        except OverBudgetError:
+            return None
+
+    def _repair(self, found: "_Read", request: Request) -> Request | None:
+        """The request with what was wrong; None: nothing was, or to ask once more is of no use."""
+        if found.reason is None or found.reason in _OF_SERVERS or not self.policy.repairs:
+            return None
+        return repair_request(request, self.prompts, found.said, f"{found.reason}: {found.detail}")
+
+    def _read(self, reply: Reply | None, request: Request, planned: Planned) -> _Read:
+        if reply is None:
+            return _Read(
+                reason=DialogueFault.NO_REPLY, detail="nothing that could be read was said"
             )
+        if reply.refused is not None:
+            return _Read(reason=DialogueFault.REFUSED, detail=reply.refused)
+        try:
+            turns = _turns_of(reply, request)
         except ParseError as err:
-            return _Read(reason=DialogueFault.UNPARSABLE, detail=str(err))
+            return _Read(reply.text, reason=DialogueFault.UNPARSABLE, detail=str(err))
+        subject, kind, number = planned
         dialogue = Dialogue(
             uid=subject.uid,
             kind=kind,
@@ -143,11 +172,18 @@ class ModelMaker:
         )
         known = checks.Known(subject.context, self.annotations.vocabulary, self.policy.checks)
         fault = checks.first_fault(dialogue, known)
-        return _Read(turns) if fault is None else _Read(turns, fault.reason, fault.detail)
+        if fault is None:
+            return _Read(reply.text, turns)
+        return _Read(reply.text, turns, fault.reason, fault.detail)
 
-    def _may_repair(self, found: _Read) -> bool:
-        is_faulty = found.reason is not None and found.reason not in _OF_SERVERS
-        return is_faulty and self.policy.repairs > 0
+
+def _turns_of(reply: Reply, request: Request) -> tuple[Turn, ...]:
+    """Raises: ParseError."""
+    if reply.fault is not None:
+        raise ParseError(reply.fault)
+    if request.question is None:
+        return parse_blocks(reply.text)
+    return parse_answer(reply.text, request.question)
 
 
 def load_maker(policy: InstructPolicy, run: Path) -> Maker:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn
 from schemas.errors import RunFailedError
@@ -15,6 +16,7 @@ from transforms.instruct.subjects import Subject
 from transforms.shards.measures import read_measure
 
 Row = dict[str, Any]
+Planned = tuple[Subject, Kind, int]  # a dialogue to make: about what, of which kind, its number
 
 MADE_SCHEMA = pa.schema(
     [
@@ -53,7 +55,17 @@ class Maker(Protocol):
         """The kinds that are wanted and that can be made about an image."""
         ...
 
-    def prepare(self, planned: Sequence[tuple[Subject, Kind, int]], images: Images) -> None:
+    @property
+    def rounds(self) -> int:
+        """How often all images are asked about ahead of `make`, each time after all of them were
+        the time before: where replies take hours."""
+        ...
+
+    def ask_ahead(self, planned: Sequence[Planned], images: Images, number: int) -> None:
+        """Ask what a round does, without waiting for it. Raises: RunFailedError."""
+        ...
+
+    def prepare(self, planned: Sequence[Planned], images: Images) -> None:
         """Called once before `make` is, with all that it will be called for."""
         ...
 
@@ -99,12 +111,7 @@ def make_missing(
 ) -> pa.Table:
     """MADE_SCHEMA: what is planned and was not made yet of what is known now, in its order; without
     what the budget did not allow."""
-    there = {_name(row) for row in _keys(made)}
-    missing = [
-        row for row in planned if _name(row | {"context": subjects[row["uid"]].digest}) not in there
-    ]
-
-    asked = [(subjects[row["uid"]], Kind(row["kind"]), int(row["number"])) for row in missing]
+    asked = missing_of(planned, subjects, made)
     maker.prepare(asked, images)
     with ThreadPoolExecutor(maker.policy.concurrency) as pool:
         under_way = [pool.submit(maker.make, *one, images) for one in asked]
@@ -116,15 +123,25 @@ def make_missing(
     return pa.Table.from_pylist([row for row in found if row is not None], schema=MADE_SCHEMA)
 
 
+def missing_of(
+    planned: Sequence[Row], subjects: Mapping[str, Subject], made: pa.Table
+) -> list[Planned]:
+    """What is planned and was not made yet of what is known now; what gave no reply was not."""
+    there = {_name(row) for row in _keys(made)}
+    return [
+        (subjects[row["uid"]], Kind(row["kind"]), int(row["number"]))
+        for row in planned
+        if _name(row | {"context": subjects[row["uid"]].digest}) not in there
+    ]
+
+
 def read_planned(
     planned: Sequence[Row], subjects: Mapping[str, Subject], measure: Path, shard: int
 ) -> list[Row]:
     """The rows of MADE_SCHEMA that a plan names, in its order; the rest was over budget."""
     made = {_name(row): row for row in read_measure(measure, shard).to_pylist()}
-    return [
-        made.get(_name(row | {"context": subjects[row["uid"]].digest})) or _over_budget(row)
-        for row in planned
-    ]
+    named = [row | {"context": subjects[row["uid"]].digest} for row in planned]
+    return [made.get(_name(row)) or _over_budget(row) for row in named]
 
 
 def as_dialogue(row: Row) -> Dialogue:
@@ -147,7 +164,9 @@ def _over_budget(row: Row) -> Row:
 
 def _keys(made: pa.Table) -> Iterator[Row]:
     if made.num_rows:
-        yield from made.select(["uid", "kind", "number", "context"]).to_pylist()
+        fault = pc.field("fault")
+        answered = fault.is_null() | (fault != DialogueFault.NO_REPLY.value)
+        yield from made.filter(answered).select(["uid", "kind", "number", "context"]).to_pylist()
 
 
 def _name(row: Row) -> tuple[str, str, int, str]:

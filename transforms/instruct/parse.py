@@ -8,6 +8,8 @@ from schemas.dialogue import IMAGE_TOKEN, Role, Turn
 # Of questions and answers, in either language, each in a line of its own: LLaVA's form.
 _QUESTION, _ANSWER = ("Question:", "问题：", "问题:"), ("Answer:", "回答：", "回答:")
 _PARTED = re.compile(r"^\s*={3,}\s*$", re.MULTILINE)
+_THINKING = "<think>"
+_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"^```\w*\n(.*)\n```$", re.DOTALL)
 
 
@@ -44,22 +46,30 @@ def spoken(turn: Turn) -> str:
 
 
 def _bare(reply: str) -> str:
-    """Without the fence that some models put around all they say."""
-    text = reply.strip()
+    """Without the fence that some models put around all they say, and without their thinking.
+
+    Raises: ParseError: it thinks to the end."""
+    text = _THOUGHT.sub("", reply).strip()
+    if _THINKING in text:
+        raise ParseError("a thought without an end")
     fenced = _FENCE.match(text)
     return fenced[1].strip() if fenced else text
 
 
 def _turns_of(block: str) -> Iterator[Turn]:
-    """One turn, or two where the model left out what parts them."""
-    role, text = _headed(block)
-    lines = text.split("\n")
-    for number, line in enumerate(lines):
-        if number and line.strip().startswith((*_QUESTION, *_ANSWER)):
-            yield Turn(role=role, text="\n".join(lines[:number]).strip())
-            yield from _turns_of("\n".join(lines[number:]).strip())
-            return
-    yield Turn(role=role, text=text.strip())
+    """One turn, or several where the model left out what parts them."""
+    said: list[str] = []
+    for line in block.split("\n"):
+        if said and line.strip().startswith((*_QUESTION, *_ANSWER)):
+            yield _turn_of(said)
+            said = []
+        said.append(line)
+    yield _turn_of(said)
+
+
+def _turn_of(lines: Sequence[str]) -> Turn:
+    role, text = _headed("\n".join(lines).strip())
+    return Turn(role=role, text=text.strip())
 
 
 def _headed(block: str) -> tuple[Role, str]:

@@ -137,8 +137,8 @@ def repaired_messages(
     """The same, then the reply, and what was wrong with it."""
     return [
         *messages,
-        {"role": "assistant", "content": reply},
-        {"role": "user", "content": prompts.repair.format(fault=fault)},
+        {"role": "assistant", "content": reply.strip() or "..."},  # some servers take no empty one
+        {"role": "user", "content": prompts.repair.replace("{fault}", fault)},
     ]
 
 

@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,15 @@ from typing import Any
 from schemas.errors import RunFailedError
 from schemas.fingerprint import Json
 from schemas.report import Spend
-from transforms.chat.client import RefusedRequestError, Reply
+from transforms.chat.client import Reply
 from transforms.instruct.policy import BudgetPolicy
 
 REPLIES_FILE = "replies.sqlite"
 _WAIT_S = 60.0  # for another worker's transaction
 _TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
-    digest TEXT PRIMARY KEY, text TEXT, refused TEXT, tokens_in INTEGER, tokens_out INTEGER
+    digest TEXT PRIMARY KEY,
+    text TEXT, tokens_in INTEGER, tokens_out INTEGER, is_cut INTEGER, refused TEXT
 );
 CREATE TABLE IF NOT EXISTS asked (
     id INTEGER PRIMARY KEY AUTOINCREMENT, usd REAL, lost INTEGER DEFAULT 0
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS asked (
 CREATE TABLE IF NOT EXISTS waiting (
     digest TEXT PRIMARY KEY, batch TEXT, ticket INTEGER
 );
+CREATE TABLE IF NOT EXISTS suspects (digest TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS totals (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     requests INTEGER, tokens_in INTEGER, tokens_out INTEGER, usd REAL, reserved REAL, next_at REAL
@@ -71,16 +73,6 @@ class OverBudgetError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What a model said, or why its server refused."""
-
-    text: str
-    refused: str | None
-    tokens_in: int
-    tokens_out: int
-
-
-@dataclass(frozen=True, slots=True)
 class Ticket:
     """A request that is about to be made."""
 
@@ -107,14 +99,23 @@ class Replies:
     def close(self) -> None:
         self._db.close()
 
-    def get(self, digest: str) -> Stored | None:
+    def get(self, digest: str) -> Reply | None:
         """What was said to this once, if it was asked."""
         with self._told(), self._lock:
             row = self._db.execute(
-                "SELECT text, refused, tokens_in, tokens_out FROM replies WHERE digest = ?",
+                "SELECT text, tokens_in, tokens_out, is_cut, refused FROM replies WHERE digest = ?",
                 (digest,),
             ).fetchone()
-        return None if row is None else Stored(*row)
+        if row is None:
+            return None
+        text, tokens_in, tokens_out, is_cut, refused = row
+        return Reply(
+            text=text,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            is_cut=bool(is_cut),
+            refused=refused,
+        )
 
     def reserve(self, usd: float, budget: BudgetPolicy) -> Ticket:
         """Set the most that a request may cost aside, and wait for its turn in the minute.
@@ -137,18 +138,24 @@ class Replies:
         time.sleep(max(0.0, turn - time.time()))
         return Ticket(number or 0, usd)
 
-    def put(self, ticket: Ticket, digest: str, stored: Stored, usd: float) -> None:
-        """Store what a request gave, and what it cost."""
+    def put(self, ticket: Ticket, digest: str, reply: Reply, budget: BudgetPolicy) -> None:
+        """Store what a request gave. Where the server does not tell what it cost, that is taken to
+        be the most that it may have."""
+        tokens_in, tokens_out = reply.tokens_in, reply.tokens_out
+        if tokens_in is None or tokens_out is None:
+            usd = ticket.usd
+        else:
+            usd = budget.usd(tokens_in, tokens_out)
         with self._transaction() as db:
             self._end(db, ticket)
             db.execute(
-                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)",
-                (digest, stored.text, stored.refused, stored.tokens_in, stored.tokens_out),
+                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)",
+                (digest, reply.text, tokens_in, tokens_out, reply.is_cut, reply.refused),
             )
             db.execute(
                 "UPDATE totals SET requests = requests + 1, tokens_in = tokens_in + ?,"
                 " tokens_out = tokens_out + ?, usd = usd + ?",
-                (stored.tokens_in, stored.tokens_out, usd),
+                (tokens_in or 0, tokens_out or 0, usd),
             )
 
     def drop(self, ticket: Ticket) -> None:
@@ -181,6 +188,17 @@ class Replies:
                 " reserved = max(0.0, reserved - ?)",
                 (count, usd, usd),
             )
+
+    def suspect(self, digest: str) -> None:
+        """Note a request over which a run ends, though the server is there."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO suspects VALUES (?)", (digest,))
+
+    def is_suspect(self, digest: str) -> bool:
+        """Whether a run has ended over a request before."""
+        with self._told(), self._lock:
+            found = self._db.execute("SELECT 1 FROM suspects WHERE digest = ?", (digest,))
+            return found.fetchone() is not None
 
     def wait_for(self, batch: str, tickets: Mapping[str, Ticket]) -> None:
         """Note which requests, by digest, wait in a batch."""
@@ -217,9 +235,11 @@ class Replies:
         )
 
     def _end(self, db: sqlite3.Connection, ticket: Ticket) -> None:
+        """A ticket may be ended twice; the first time counts."""
         db.execute("DELETE FROM waiting WHERE ticket = ?", (ticket.number,))
-        db.execute("DELETE FROM asked WHERE id = ?", (ticket.number,))
-        db.execute("UPDATE totals SET reserved = max(0.0, reserved - ?)", (ticket.usd,))
+        ended = db.execute("DELETE FROM asked WHERE id = ? AND lost = 0", (ticket.number,))
+        if ended.rowcount:
+            db.execute("UPDATE totals SET reserved = max(0.0, reserved - ?)", (ticket.usd,))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -241,15 +261,6 @@ class Replies:
                 f"The replies in {self._path} cannot be read or written ({err}); what is in the"
                 " file is kept: run again."
             ) from err
-
-
-def read_stored(read: Callable[[], Reply]) -> Stored:
-    """What a server says, or why it refuses. Raises: ChatError: neither can be read."""
-    try:
-        reply = read()
-    except RefusedRequestError as err:
-        return Stored("", str(err), 0, 0)
-    return Stored(reply.text, None, reply.tokens_in, reply.tokens_out)
 
 
 def request_digest(request: dict[str, Any], image_sha256: str | None) -> str:

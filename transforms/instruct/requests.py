@@ -21,7 +21,6 @@ from transforms.instruct.subjects import Subject
 
 Picture = tuple[str, bytes]  # extension and encoded bytes
 _LEAST_CHARS, _CHARS = 2.0, 4.0  # of a token, at least and as a rule; Chinese: half, and one
-_IMAGE_TOKENS = 1500  # of a picture at full detail, on the servers that there are
 _TOKENS_A_MESSAGE = 8
 
 
@@ -91,21 +90,21 @@ def has_material(kind: Kind, context: Context, policy: InstructPolicy, prompts: 
 
 
 def usd_at_most(messages: Sequence[Message], policy: InstructPolicy) -> float:
-    """What a request may cost at most."""
-    return policy.budget.usd(tokens_at_most(messages), policy.max_tokens)
+    """What a request may cost at most: so many tokens that a tokenizer hardly has more."""
+    tokens_in = _tokens(messages, _LEAST_CHARS, policy.budget.tokens_per_image)
+    return policy.budget.usd(tokens_in, policy.max_tokens)
 
 
-def tokens_at_most(messages: Sequence[Message]) -> int:
-    """Prompt tokens, so many that a tokenizer hardly has more."""
-    return sum(_count(message, _LEAST_CHARS) for message in messages)
-
-
-def tokens_expected(messages: Sequence[Message]) -> int:
+def tokens_expected(messages: Sequence[Message], tokens_per_image: int) -> int:
     """Prompt tokens, as a rule."""
-    return sum(_count(message, _CHARS) for message in messages)
+    return _tokens(messages, _CHARS, tokens_per_image)
 
 
-def _count(message: Message, chars: float) -> int:
+def _tokens(messages: Sequence[Message], chars: float, tokens_per_image: int) -> int:
+    return sum(_count(message, chars, tokens_per_image) for message in messages)
+
+
+def _count(message: Message, chars: float, tokens_per_image: int) -> int:
     content = message["content"]
     texts = (
         [content]
@@ -116,7 +115,7 @@ def _count(message: Message, chars: float) -> int:
     wide = sum(ord(char) > 0x2E80 for text in texts for char in text)  # Chinese and the like
     narrow = sum(map(len, texts)) - wide
     words = round((narrow + _CHARS * wide) / chars)
-    return words + images * _IMAGE_TOKENS + _TOKENS_A_MESSAGE
+    return words + images * tokens_per_image + _TOKENS_A_MESSAGE
 
 
 def _shown(picture: Picture) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from transforms.instruct.ledger import (
     read_ledger,
 )
 from transforms.instruct.makers import load_maker
-from transforms.instruct.making import Maker, make_missing, read_planned
+from transforms.instruct.making import Maker, make_missing, missing_of, read_planned
 from transforms.instruct.place import Place
 from transforms.instruct.plan import SURVEY_SCHEMA, plan_dialogues
 from transforms.instruct.policy import InstructPolicy
@@ -34,6 +34,7 @@ from transforms.shards.tables import read_committed
 from transforms.shards.work import at_work
 
 Row = dict[str, Any]
+ROUNDS = 2  # of batches: what is asked first, and what had a fault once more
 Slice = tuple[int, pa.RecordBatch]  # number of a corpus shard, and what it holds
 
 
@@ -50,7 +51,11 @@ class Instruct(beam.PTransform):
         units = input_or_inputs | "cut" >> beam.FlatMap(cut_by_shard) | beam.Reshuffle()
         surveys = units | "survey" >> beam.FlatMap(survey, *where)
         planned = start | "plan" >> beam.Map(commit_plan, *where, AsIter(surveys))
-        ledgers = units | "make" >> beam.Map(make_and_judge, *where, AsSingleton(planned))
+        ready = AsSingleton(planned)
+        for number in range(ROUNDS if self.policy.backend == "batch" else 0):
+            asked = units | f"ask {number}" >> beam.Map(ask_ahead, *where, number, ready)
+            ready = AsIter(asked)
+        ledgers = units | "make" >> beam.Map(make_and_judge, *where, ready)
         counted = start | "count" >> beam.Map(commit_counts, self.place, AsIter(ledgers))
         shards = (
             counted
@@ -94,7 +99,23 @@ def commit_plan(
     return True
 
 
-def make_and_judge(unit: Unit, place: Place, policy: InstructPolicy, _planned: bool) -> int:
+def ask_ahead(unit: Unit, place: Place, policy: InstructPolicy, number: int, _ready: object) -> int:
+    """Ask what is planned of a pool shard, and was not made yet, in batches that are not waited for
+    here: those of all shards are under way at once."""
+    shard, _ = unit
+    if committed(dialogues_manifest(place.folder, shard)) is None:
+        with at_work(place.run, place.stage, shard_name(shard)):
+            maker = load_maker(policy, place.run)
+            subjects = {one.uid: one for one in _subjects(unit, place, maker)}
+            there = read_measure(place.measure, shard)
+            missing = missing_of(_planned_of(place, shard), subjects, there)
+            if number < maker.rounds:
+                with PoolImages(Layout(place.run).pool, shard) as images:
+                    maker.ask_ahead(missing, images, number)
+    return shard
+
+
+def make_and_judge(unit: Unit, place: Place, policy: InstructPolicy, _ready: object) -> int:
     """Make what is planned of a pool shard and was not made yet, and commit its ledger."""
     shard, _ = unit
     manifest = dialogues_manifest(place.folder, shard)

@@ -86,10 +86,13 @@ def test_words_without_a_form_are_a_fault_of_their_dialogue(load: Load, images: 
     assert row["made"]["backend"] == "chat"
 
 
-def test_a_reply_that_is_cut_off_is_none(load: Load, images: PoolImages) -> None:
-    row = load(max_tokens=2).make(subject(), Kind.CONVERSATION, 0, images)
+def test_a_reply_that_is_cut_off_is_no_dialogue(load: Load, images: PoolImages) -> None:
+    row = load(max_tokens=2, repairs=0).make(subject(), Kind.CONVERSATION, 0, images)
     assert row is not None
-    assert row["fault"] == DialogueFault.NO_REPLY.value
+    assert (row["fault"], row["detail"]) == (
+        DialogueFault.UNPARSABLE.value,
+        "a reply cut off by `max_tokens`",
+    )
 
 
 def test_other_weights_are_another_maker(llava_folder: Path, tmp_path: Path) -> None:

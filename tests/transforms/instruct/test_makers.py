@@ -1,14 +1,17 @@
 """Dialogues by a model, against a server of the tests' own, on loopback."""
 
 import base64
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import DROPPED, KEY, Reply, Server, fail, reply, say
+from loopback import listen
 
 from schemas.context import Context
 from schemas.dialogue import Dialogue, DialogueFault, Kind
@@ -122,7 +125,7 @@ def test_a_reply_with_a_fault_is_asked_for_once_more(
     assert (row["fault"], row["repaired"]) == (None, True)
     *_, before, fault = server.asked[1]["messages"]
     assert before == {"role": "assistant", "content": "I'm sorry, I cannot see it."}
-    assert "(unparsable)" in fault["content"]
+    assert "(unparsable: neither a question nor an answer" in fault["content"]
 
 
 @pytest.mark.parametrize("repairs", [0, 1])
@@ -155,8 +158,6 @@ def test_what_stays_wrong_is_dropped_or_judged_later(
         (200, {}, b"<html>"),
         (200, {}, {"choices": []}),
         (200, {}, {"choices": [{"message": {"content": 7}}]}),
-        say(""),
-        say("Question:\nWha", choice={"finish_reason": "length"}),
     ],
 )
 def test_a_passing_fault_is_asked_again(
@@ -172,6 +173,96 @@ def test_a_passing_fault_is_asked_again(
     assert spend.requests - spend.lost == 1
     never_billed = isinstance(fault[0], int) and fault[0] >= 400
     assert spend.lost == (0 if never_billed else 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (say(""), "unparsable: an empty reply"),
+        (say("Question:\nWha", choice={"finish_reason": "length"}), "cut off by `max_tokens`"),
+    ],
+)
+def test_half_a_reply_is_stored_and_asked_for_once_more(
+    said: Reply, told: str, server: Server, load: Load, images: PoolImages
+) -> None:
+    replies = iter([said, reply(TALK)])
+    server.speak = lambda asked: next(replies)
+    maker = load()
+    row = made(maker, images)
+    assert (row["fault"], row["repaired"]) == (None, True)
+    assert told in server.asked[1]["messages"][-1]["content"]
+    assert server.asked[1]["messages"][-2]["content"].strip()  # some servers take no empty message
+    assert made(load(), images) == row
+    assert len(server.asked) == 2
+    assert maker.asker.replies.spend().lost == 0
+
+
+def test_a_request_that_no_server_could_read_costs_nothing_and_is_asked_once(
+    server: Server, load: Load, images: PoolImages
+) -> None:
+    server.speak = lambda asked: fail(400, "too long")
+    maker = load()
+    assert made(maker, images)["fault"] == DialogueFault.NO_REPLY.value
+    spend = maker.asker.replies.spend()
+    assert (len(server.asked), spend.requests, spend.lost) == (1, 0, 0)
+
+
+def test_one_request_that_always_fails_is_given_up_where_others_are_answered(
+    server: Server, load: Load, images: PoolImages
+) -> None:
+    def speak(asked: dict[str, Any]) -> Reply:
+        time.sleep(0.02)
+        return fail(500) if "poison" in str(asked["messages"][-1]) else reply(TALK)
+
+    server.speak = speak
+    poison = Context(captions=("poison",))
+    subjects = {f"{n:032x}": subject(n, poison if n == 3 else DOG) for n in range(300)}
+    planned = [{"uid": uid, "kind": "conversation", "number": 0} for uid in subjects]
+    maker = load(concurrency=2, shares={"conversation": 1})
+    rows = make_missing(planned, subjects, _nothing(), maker, images).to_pylist()
+    faults = [row["fault"] for row in rows]
+    assert faults == [DialogueFault.NO_REPLY.value if n == 3 else None for n in range(300)]
+
+
+def test_a_request_over_which_a_run_ended_ends_no_other(
+    server: Server, load: Load, images: PoolImages
+) -> None:
+    server.speak = lambda asked: fail(500)
+    with pytest.raises(RunFailedError, match="run again"):
+        made(load(patience_s=0.1), images)
+    assert made(load(patience_s=5.0), images)["fault"] == DialogueFault.NO_REPLY.value
+
+
+def test_a_server_that_cannot_be_reached_for_a_while_loses_nothing(
+    load: Load, images: PoolImages
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = json.dumps(reply(TALK)[2]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    with listen(Handler) as url:
+        maker = load(url=url)
+        assert made(maker, images)["fault"] is None
+    again: list[Row | None] = []
+    asking = threading.Thread(
+        target=lambda: again.append(maker.make(subject(1), Kind.CONVERSATION, 0, images))
+    )
+    asking.start()
+    time.sleep(1.0)
+    assert asking.is_alive()  # nobody listens there
+    with listen(Handler, port=int(url.split(":")[2].split("/")[0])):
+        asking.join(20)
+    (row,) = again
+    assert row is not None
+    assert row["fault"] is None
+    assert maker.asker.replies.spend().lost == 0
 
 
 def test_a_server_says_how_long_to_wait(server: Server, load: Load, images: PoolImages) -> None:

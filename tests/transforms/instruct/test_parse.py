@@ -56,3 +56,15 @@ def test_an_answer_goes_with_the_question_that_was_asked() -> None:
         Turn(role=Role.PERSON, text="<image>\nWhat runs?"),
         Turn(role=Role.MODEL, text="A dog."),
     )
+
+
+def test_thinking_is_no_part_of_a_reply() -> None:
+    said = "<think>\nQuestion: or not?\n</think>\n\nQuestion:\nWhat?\n===\nAnswer:\nA dog."
+    assert [spoken(turn) for turn in parse_blocks(said)] == ["What?", "A dog."]
+    assert spoken(parse_answer("<think>Well.</think>A dog.", "What?")[1]) == "A dog."
+    with pytest.raises(ParseError, match="a thought without an end"):
+        parse_answer("<think>Well, it may be a dog, or", "What?")
+
+
+def test_thousands_of_heads_are_read_in_time() -> None:
+    assert len(parse_blocks("Answer:\n" * 20_000)) == 20_000

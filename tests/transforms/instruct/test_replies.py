@@ -7,20 +7,25 @@ import pytest
 
 from schemas.errors import RunFailedError
 from schemas.report import Spend
+from transforms.chat.client import Reply
 from transforms.instruct.policy import BudgetPolicy
 from transforms.instruct.replies import (
     OverBudgetError,
     Replies,
-    Stored,
     request_digest,
 )
 
-SAID = Stored("a dog", None, 100, 10)
+SAID = Reply(text="a dog", tokens_in=100, tokens_out=10)
 FREE = BudgetPolicy()
 
 
 def _of(usd: float) -> BudgetPolicy:
     return BudgetPolicy(max_usd=usd, usd_per_million_in=1.0)
+
+
+def priced(usd: float) -> BudgetPolicy:
+    """Prices by which what was SAID costs so much."""
+    return BudgetPolicy(usd_per_million_in=usd * 1e4)
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def store(tmp_path: Path) -> Iterator[Replies]:
 
 def test_what_was_said_is_kept_with_what_it_cost(store: Replies, tmp_path: Path) -> None:
     assert store.get("d") is None
-    store.put(store.reserve(0.5, FREE), "d", SAID, 0.2)
+    store.put(store.reserve(0.5, FREE), "d", SAID, priced(0.2))
     assert store.get("d") == SAID
     other = Replies(tmp_path / "run" / "replies.sqlite")
     assert other.get("d") == SAID
@@ -40,12 +45,30 @@ def test_what_was_said_is_kept_with_what_it_cost(store: Replies, tmp_path: Path)
     other.close()
 
 
+def test_what_a_server_does_not_tell_costs_the_most_that_it_may(store: Replies) -> None:
+    silent = Reply(text="a dog", tokens_in=None, tokens_out=None)
+    store.put(store.reserve(0.5, FREE), "d", silent, priced(0.2))
+    assert store.get("d") == silent
+    assert store.spend() == Spend(requests=1, tokens_in=0, tokens_out=0, usd=0.5, lost=0)
+
+
+def test_a_ticket_ends_once(store: Replies) -> None:
+    budget = _of(1.0)
+    first, other = store.reserve(0.3, budget), store.reserve(0.6, budget)
+    store.put(first, "d", SAID, FREE)
+    store.drop(first)
+    with pytest.raises(OverBudgetError):
+        store.reserve(0.5, budget)  # the other's 0.6 is still set aside
+    store.drop(other)
+    store.reserve(0.5, budget)
+
+
 def test_the_cap_counts_what_is_in_flight(store: Replies) -> None:
     budget = _of(1.0)
     first = store.reserve(0.6, budget)
     with pytest.raises(OverBudgetError):
         store.reserve(0.6, budget)
-    store.put(first, "d", SAID, 0.3)
+    store.put(first, "d", SAID, priced(0.3))
     second = store.reserve(0.6, budget)  # the first came cheaper than it might have
     store.drop(second)
     store.reserve(0.7, budget)
@@ -54,7 +77,7 @@ def test_the_cap_counts_what_is_in_flight(store: Replies) -> None:
 
 def test_requests_are_capped_too(store: Replies) -> None:
     budget = BudgetPolicy(max_requests=2)
-    store.put(store.reserve(0, budget), "d", SAID, 0)
+    store.put(store.reserve(0, budget), "d", SAID, FREE)
     store.reserve(0, budget)
     with pytest.raises(OverBudgetError):
         store.reserve(0, budget)
@@ -84,7 +107,7 @@ def test_threads_and_connections_share_one_budget(store: Replies, tmp_path: Path
     def spend(one: Replies, name: str) -> None:
         for n in range(40):
             try:
-                one.put(one.reserve(1.0, _of(50.0)), f"{name}{n}", SAID, 1.0)
+                one.put(one.reserve(1.0, _of(50.0)), f"{name}{n}", SAID, priced(1.0))
                 gone.append(1)
             except OverBudgetError:
                 return
@@ -111,11 +134,11 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
 
 def test_a_full_disk_ends_the_run(store: Replies, tmp_path: Path) -> None:
     store._db.execute("PRAGMA max_page_count = 20")
-    long = Stored("x" * 200_000, None, 1, 1)
+    long = Reply(text="x" * 200_000, tokens_in=1, tokens_out=1)
     ticket = store.reserve(0, FREE)
     with pytest.raises(RunFailedError, match="full"):
-        store.put(ticket, "d", long, 0)
-    store.put(ticket, "e", SAID, 0)
+        store.put(ticket, "d", long, FREE)
+    store.put(ticket, "e", SAID, FREE)
     assert (store.get("d"), store.get("e")) == (None, SAID)
 
 
@@ -141,7 +164,7 @@ def test_what_waits_in_a_batch_is_not_lost_and_waits_no_more_once_it_has_ended(
     store.wait_for("b", tickets)
     store.note_lost()
     assert (store.spend().lost, store.batch_of("waits")) == (0, "b")
-    store.put(tickets["put"], "put", SAID, 0.1)
+    store.put(tickets["put"], "put", SAID, priced(0.1))
     store.drop(tickets["dropped"])
     store.lose(tickets["lost"])
     assert store.waiting_in("b") == {"waits": tickets["waits"]}
