@@ -87,7 +87,7 @@ def run(
     from pipelines.run import run_recipe
 
     loaded = load_recipe(recipe)
-    report = run_recipe(loaded, out or Path(f"{recipe.stem}-run"), beam_flags or [])
+    report = run_recipe(loaded, out or _run_folder(recipe), beam_flags or [])
     _print(report, as_json)
 
 
@@ -164,7 +164,7 @@ def forecast(
     from pipelines.forecast import forecast_recipe, print_forecasts
     from pipelines.recipe_file import load_recipe
 
-    found, exact = forecast_recipe(load_recipe(recipe), out)
+    found, exact = forecast_recipe(load_recipe(recipe), out or _run_folder(recipe))
     if as_json:
         print(json.dumps({"exact": exact, "forecasts": [one.model_dump() for one in found]}))
     else:
@@ -200,6 +200,11 @@ def schema(
 
     model = RunReport if report else Recipe
     print(json.dumps(model.model_json_schema(), indent=1))
+
+
+def _run_folder(recipe: Path) -> Path:
+    """Where a recipe runs unless it is told."""
+    return Path(f"{recipe.stem}-run")
 
 
 def _print(report: RunReport, as_json: bool) -> None:

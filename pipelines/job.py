@@ -22,6 +22,7 @@ from schemas.layout import (
 from transforms.decide.ledger import read_funnel
 from transforms.decide.rule import Rule
 from transforms.decide.screen import Step
+from transforms.instruct.ledger import COUNTS_MANIFEST, read_counts
 from transforms.instruct.place import Place
 from transforms.instruct.policy import check_policy, making_identity, planning_identity
 from transforms.shards.commit import committed
@@ -131,10 +132,11 @@ class Job:
             measure=self.layout.measure(f"dialogues-{name}", made),
             folder=self.layout.dialogues(name, ledgers),
             corpus=self.layout.corpus(name, self._fingerprint("corpus", built)),
+            files=fingerprint(making["files"]),
         )
 
     @cached_property
-    def _makings(self) -> dict[str, Json]:
+    def _makings(self) -> dict[str, dict[str, Json]]:
         """What each of the recipe's dialogues is made from, as it was when the job was made."""
         known = self.known.get("instruct", {})
         return {
@@ -265,8 +267,15 @@ class Job:
         planned = None if plan is None else plan["units"]
         yield UnitManifests(INSTRUCT, place.folder, plan_manifest(place.folder).name, 1)
         yield UnitManifests(INSTRUCT, place.folder / LEDGER, "*.json", planned)
-        yield UnitManifests(INSTRUCT, commits, "*.json", None)
+        yield UnitManifests(INSTRUCT, commits, "*.json", self._dialogue_shards(place))
         yield UnitManifests(INSTRUCT, place.corpus, MANIFEST, 1)
+
+    def _dialogue_shards(self, place: Place) -> int | None:
+        """None until it is counted how many dialogues are kept."""
+        if committed(place.folder / COUNTS_MANIFEST) is None:
+            return None
+        kept = sum(read_counts(place.folder)["kept"].values())
+        return -(-kept // self.recipe.instruct[place.name].samples_per_shard)
 
     def _maker(self, measure: str) -> Step:
         """The step that a measure's work is put down to: the first that looks at all rows; if none

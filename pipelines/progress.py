@@ -3,12 +3,13 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipelines.job import Job
+from schemas.errors import RunFailedError
 from transforms.instruct.replies import read_spend
 
 LINE_EVERY_S = 10.0
@@ -81,5 +82,7 @@ def _line(job: Job) -> str:
 def _spent(job: Job) -> str:
     """What dialogues have cost so far, where a server is asked for them."""
     served = any(policy.backend != "template" for policy in job.recipe.instruct.values())
-    spend = read_spend(job.run) if served else None
+    spend = None
+    with suppress(RunFailedError):  # whoever asks will say so
+        spend = read_spend(job.run) if served else None
     return "" if spend is None else f", {spend.requests} requests, {spend.usd:.2f} USD"

@@ -55,6 +55,7 @@ class DialogueFault(StrEnum):
     LEAKED_CONTEXT = "leaked_context"  # speaks of captions or boxes, or gives coordinates
     UNKNOWN_OBJECT = "unknown_object"  # names an object that neither captions nor boxes hold
     WRONG_COUNT = "wrong_count"  # contradicts the boxes
+    WRONG_BOX = "wrong_box"  # gives coordinates that are no box's
     OTHER_LANGUAGE = "other_language"  # than the recipe wants
     REPEATED_QUESTION = "repeated_question"  # nearly that of an earlier turn about the image
 

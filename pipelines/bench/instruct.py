@@ -28,10 +28,13 @@ def main(
         "../shared/data"
     ),
     seed: int = 0,
+    held_out: Annotated[
+        bool, typer.Option(help="Phrases on which the rules were not tried; else those.")
+    ] = True,
     speed: Annotated[bool, typer.Option(help="Measure speed, too.")] = True,
 ) -> None:
     """Precision and recall of every reason; what share of images rules make one of; speed."""
-    labelled = labelled_set(data, seed)
+    labelled = labelled_set(data, seed, held_out=held_out)
     found = [_found(one) for one in labelled]
     marks = [*_of_each(labelled, found), *_overall(labelled, found), *share_marks(data)]
     print_marks("instruct", [*marks, *(speed_marks() if speed else [])])

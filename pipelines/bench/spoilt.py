@@ -10,9 +10,11 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipelines.bench.phrases import HELD_OUT, TRIED_ON, Phrases
 from schemas.context import Answered, Context, Thing
 from schemas.dialogue import DialogueFault, Kind
 from schemas.errors import BadInputError
@@ -41,14 +43,21 @@ class Labelled:
 Spoil = Callable[[Labelled, random.Random], Labelled | None]
 
 
-def labelled_set(data: Path, seed: int) -> list[Labelled]:
+def labelled_set(data: Path, seed: int, *, held_out: bool) -> list[Labelled]:
     """Every good dialogue, and once for each way to spoil one that applies to it.
+
+    Args: held_out: with phrases on which the rules were not tried.
 
     Raises: BadInputError: the data are not there."""
     rng = random.Random(seed)
-    good = [*_about_objects(data, rng), *_about_lettering(data, rng)]
-    foreign = _foreign(data)
-    ways = {**_SPOILERS, DialogueFault.OTHER_LANGUAGE: lambda one, r: _translate(one, r, foreign)}
+    foreign, phrases = _foreign(data), HELD_OUT if held_out else TRIED_ON
+    good = [*_about_objects(data, rng), *_about_lettering(data, rng), *_look_alikes(phrases)]
+    ways = {
+        **_SPOILERS,
+        DialogueFault.REFUSAL: partial(_decline, phrases=phrases.declining),
+        DialogueFault.LEAKED_CONTEXT: partial(_betray, phrases=phrases.betraying),
+        DialogueFault.OTHER_LANGUAGE: partial(_translate, foreign=foreign),
+    }
     spoilt = [
         replace(found, wrong=reason)
         for one in good
@@ -85,10 +94,27 @@ def _of_one_image(context: Context, answer: str, rng: random.Random) -> Iterator
             )
             yield Labelled(kind=Kind.COUNTING, said=(("Q", how_many), ("A", said)), context=context)
     absent = rng.choice(_absent(context))
-    no = rng.choice([f"No, I see no {absent}.", "No.", f"No, there isn't any {absent} around."])
-    yield Labelled(
-        kind=Kind.YES_NO, said=(("Q", f"Is a {absent} in it?"), ("A", no)), context=context
+    no = rng.choice([f"No, I see no {absent}.", "No.", f"No, I can't see any {absent} here."])
+    yield _presence(absent, no, context, rng)
+    if counts:
+        there = rng.choice(sorted(counts))
+        yield _presence(there, rng.choice(["Yes.", "Yes, it is.", "yes"]), context, rng)
+        box = rng.choice([t for t in context.things or () if t.label == there]).box
+        place = "[" + ", ".join(f"{share:.2f}" for share in box) + "]"
+        asked = rng.choice(["What does {} hold?", "Name what lies within {}."]).format(place)
+        yield Labelled(kind=Kind.REGION, said=(("Q", asked), ("A", f"A {there}.")), context=context)
+
+
+def _presence(label: str, answer: str, context: Context, rng: random.Random) -> Labelled:
+    asked = rng.choice(
+        [
+            f"Is a {label} in it?",
+            f"Is there a {label} in this picture?",
+            f"Can you see a {label} anywhere?",
+            f"Does the photo show a {label}?",
+        ]
     )
+    return Labelled(kind=Kind.YES_NO, said=(("Q", asked), ("A", answer)), context=context)
 
 
 def _about(label: str, count: int, rng: random.Random) -> list[Said]:
@@ -115,6 +141,12 @@ def _about_lettering(data: Path, rng: random.Random) -> Iterator[Labelled]:
             said=(("Q", asked["question"]), ("A", best)),
             context=Context(answered=(answered,)),
         )
+
+
+def _look_alikes(phrases: Phrases) -> Iterator[Labelled]:
+    for text in phrases.look_alikes:
+        said = (("Q", "What can you tell me about it?"), ("A", text))
+        yield Labelled(kind=Kind.DETAIL, said=said, context=Context(captions=(text,)))
 
 
 def _read(path: Path) -> str:
@@ -155,18 +187,22 @@ def _ramble(one: Labelled, rng: random.Random) -> Labelled:
     return _with_answer(one, rng, lambda text: f"{text} And so on and so forth. " * 150)
 
 
-def _decline(one: Labelled, rng: random.Random) -> Labelled:
-    words = rng.choice(_DECLINING)
+def _decline(one: Labelled, rng: random.Random, phrases: Sequence[str]) -> Labelled:
+    words = rng.choice(phrases)
     return _with_answer(one, rng, lambda text: rng.choice([words, f"{words} {text}"]))
 
 
-def _betray(one: Labelled, rng: random.Random) -> Labelled:
-    words = rng.choice(_BETRAYING)
+def _betray(one: Labelled, rng: random.Random, phrases: Sequence[str]) -> Labelled | None:
+    if one.kind is Kind.REGION:  # where coordinates may be given
+        return None
+    words = rng.choice(phrases)
     return _with_answer(one, rng, lambda text: f"{words} {text[:1].lower()}{text[1:]}")
 
 
 def _invent(one: Labelled, rng: random.Random) -> Labelled | None:
-    if one.context.things is None or one.kind in (Kind.COUNTING, Kind.YES_NO):
+    if one.kind is Kind.YES_NO and one.said[1][1].startswith("No"):
+        return replace(one, said=(one.said[0], ("A", rng.choice(["Yes.", "Yes, there is."]))))
+    if one.context.things is None or one.kind in (Kind.COUNTING, Kind.YES_NO, Kind.REGION):
         return None
     thing = rng.choice(_absent(one.context))
     sentence = rng.choice(_INVENTING).format(thing=thing, things=_several(thing))
@@ -185,12 +221,24 @@ def _miscount(one: Labelled, rng: random.Random) -> Labelled | None:
         return replace(
             one, said=(one.said[0], ("A", rng.choice([f"{other}", f"There are {_WORDS[other]}."])))
         )
+    if one.kind is Kind.YES_NO and not one.said[1][1].startswith("No"):
+        return replace(one, said=(one.said[0], ("A", rng.choice(["No.", "No, there is none."]))))
     if one.kind is not Kind.DETAIL or not few:
         return None
     label = rng.choice(sorted(few))
     more = few[label] + rng.randint(1, 4)
     sentence = f"Altogether {_WORDS[more]} {_several(label)} can be made out."
     return _with_answer(one, rng, lambda text: f"{text} {sentence}")
+
+
+def _misplace(one: Labelled, rng: random.Random) -> Labelled | None:
+    """Numbers that somebody made up."""
+    if one.kind is not Kind.REGION:
+        return None
+    corners = sorted(rng.random() for _ in range(2)), sorted(rng.random() for _ in range(2))
+    (left, right), (top, bottom) = corners
+    place = "[" + ", ".join(f"{share:.2f}" for share in (left, top, right, bottom)) + "]"
+    return replace(one, said=(("Q", f"What does {place} hold?"), one.said[1]))
 
 
 def _translate(one: Labelled, rng: random.Random, foreign: Sequence[str]) -> Labelled | None:
@@ -241,44 +289,14 @@ _SPOILERS: dict[DialogueFault, Spoil] = {
     DialogueFault.IMAGE_COUNT: _miscount_images,
     DialogueFault.EMPTY_TURN: _silence,
     DialogueFault.LONG_TURN: _ramble,
-    DialogueFault.REFUSAL: _decline,
-    DialogueFault.LEAKED_CONTEXT: _betray,
     DialogueFault.UNKNOWN_OBJECT: _invent,
     DialogueFault.WRONG_COUNT: _miscount,
+    DialogueFault.WRONG_BOX: _misplace,
     DialogueFault.REPEATED_QUESTION: _ask_again,
 }
 
 _WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
-_DECLINING = (
-    "I'm sorry, but I can't help with identifying people in photos.",
-    "I apologize, but I don't have enough information to answer that question.",
-    "Sorry, I can't assist with that request.",
-    "As an AI language model, I am not able to view images directly.",
-    "Unfortunately, I cannot see the image you are referring to.",
-    "I'm unable to provide a description of this content.",
-    "My apologies for the confusion in my previous answer.",
-    "I am sorry, I do not have access to the picture.",
-    "I'm just an AI and cannot judge this.",
-    "I won't be able to answer this one.",
-    "I can't tell from what I was given.",
-    "I regret that I cannot describe this image.",
-)
-
-_BETRAYING = (
-    "According to the captions,",
-    "The first caption says that",
-    "As the bounding boxes show,",
-    "Judging by the coordinates,",
-    "Based on the provided descriptions,",
-    "In the region [0.213, 0.11, 0.5, 0.87],",
-    "At (0.25, 0.40) one finds this:",
-    "From the given text it is clear that",
-    "The annotations list the following:",
-    "As mentioned in the description,",
-    "The second sentence provided tells us that",
-    "The object list you gave me and the boxes' corners 0.1, 0.32, 0.7, 0.95 suggest that",
-)
 
 _INVENTING = (
     "Next to it stands a {thing}.",

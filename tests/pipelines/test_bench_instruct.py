@@ -17,13 +17,14 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_every_way_to_spoil_changes_a_dialogue() -> None:
-    labelled = labelled_set(DATA, seed=0)
+    labelled = labelled_set(DATA, seed=0, held_out=True)
     good = [one for one in labelled if one.wrong is None]
     spoilt = [one for one in labelled if one.wrong is not None]
     assert not [one for one in spoilt if replace(one, wrong=None) in good]
     assert {one.wrong for one in spoilt} == set(DialogueFault) - OF_REQUESTS
-    assert labelled == labelled_set(DATA, seed=0)
-    assert labelled != labelled_set(DATA, seed=1)
+    assert labelled == labelled_set(DATA, seed=0, held_out=True)
+    assert labelled != labelled_set(DATA, seed=1, held_out=True)
+    assert labelled != labelled_set(DATA, seed=0, held_out=False)
 
 
 def test_the_checks_hold_their_marks(capsys: pytest.CaptureFixture[str]) -> None:

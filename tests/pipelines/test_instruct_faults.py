@@ -154,6 +154,6 @@ def test_a_recipe_names_its_prompts_by_name_and_digest(
 
     recipe = load_recipe(write_recipe(small_web, tmp_path / "r.yaml", server.url))
     job = Job(run=tmp_path / "run", recipe=recipe, pool_identity="p", shards=1)
-    prompts = json.loads(json.dumps(job.description()))["instruct"]["talk"]["prompts"]
-    assert prompts["name"] == "pairmill-en-1"
-    assert len(prompts["sha256"]) == 64
+    made = json.loads(json.dumps(job.description()))["instruct"]["talk"]
+    assert made["prompts"] == "pairmill-en-2"
+    assert len(made["files"]["prompts"]) == 64

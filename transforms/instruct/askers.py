@@ -1,6 +1,7 @@
 """The models that are asked, wherever they are, and what of them a process keeps open."""
 
 import functools
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -51,19 +52,19 @@ def close_askers() -> None:
     for cached in (_client, _replies, _failures):
         cached.cache_clear()
     _opened.close()
+    if (local := sys.modules.get("transforms.instruct.local")) is not None:
+        local.load_local.cache_clear()
 
 
 def _local(policy: InstructPolicy, replies: Replies) -> Asker:
     from transforms.instruct.local import LocalAsker, load_local  # torch is slow to import
 
     assert policy.chat is not None
-    model, processor = load_local(policy.chat, sees=policy.source == "vision")
     return LocalAsker(
         policy=policy,
         weights=policy.chat,
         identity=fingerprint(chat_identity(policy.chat)),
-        model=model,
-        processor=processor,
+        loaded=load_local(policy.chat, sees=policy.source == "vision"),
         replies=replies,
         failures=_failures("", policy.chat.model),
     )

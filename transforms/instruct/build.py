@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.dialogue import Dialogue, read_record
-from transforms.instruct.formats import EXPORTERS, Shown, write_format
+from transforms.instruct.formats import EXPORTERS, Picture, Shown, write_format
 from transforms.shards.commit import Draft
 from transforms.shards.pool import PoolShards, readable
 from transforms.shards.tar import sample_writer
@@ -58,18 +58,18 @@ def write_samples(kept: pa.Table, pool: Path, tar: Path) -> tuple[int, int]:
 
 
 def read_samples(tars: Iterable[Path]) -> Iterator[Shown]:
-    """Every dialogue of a corpus's shards with its image's name, in their order."""
+    """Every dialogue of a corpus's shards with its image, in their order."""
     for path in tars:
-        image: str | None = None
+        picture: Picture | None = None
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                if not member.name.endswith(".json"):
-                    image = member.name
-                    continue
                 file = tar.extractfile(member)
                 assert file is not None
-                yield read_record(file.read()), image
-                image = None
+                if member.name.endswith(".json"):
+                    yield read_record(file.read()), picture
+                    picture = None
+                else:
+                    picture = member.name, file.read()
 
 
 def write_formats(corpus: Path, tars: Iterable[str], formats: Iterable[str], draft: Draft) -> None:

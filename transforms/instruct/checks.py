@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, StrictInt
 
 from schemas.context import Context
 from schemas.dialogue import IMAGE_TOKEN, Dialogue, DialogueFault, Kind, Role
-from transforms.instruct.grounding import count_fault, object_fault
+from transforms.instruct.grounding import box_fault, count_fault, object_fault
 from transforms.instruct.objects import Vocabulary
 from transforms.instruct.parse import spoken
 from transforms.instruct.questions import Earlier
@@ -54,10 +54,11 @@ def judge(dialogues: Sequence[Dialogue], known: Known) -> list[Fault | None]:
     """For each dialogue about one image its first fault; None: it is kept.
 
     A question is compared with those of the turns before it, in this dialogue and in earlier ones
-    that are kept."""
-    earlier = Earlier()
+    that are kept; what persons ask and what the model asks are two things."""
+    by_asker = {role: Earlier() for role in Role}
     found: list[Fault | None] = []
     for dialogue in dialogues:
+        earlier = by_asker[_asker(dialogue)]
         fault = first_fault(dialogue, known) or _repeated(dialogue, earlier)
         if fault is None:
             earlier.add(_questions(dialogue))
@@ -79,9 +80,11 @@ def _repeated(dialogue: Dialogue, earlier: Earlier) -> Fault | None:
 
 
 def _questions(dialogue: Dialogue) -> list[str]:
-    """What is asked; where the model asks, its own turns."""
-    asking = Role.MODEL if dialogue.kind is Kind.QUESTION else Role.PERSON
-    return [spoken(turn) for turn in dialogue.turns if turn.role is asking]
+    return [spoken(turn) for turn in dialogue.turns if turn.role is _asker(dialogue)]
+
+
+def _asker(dialogue: Dialogue) -> Role:
+    return Role.MODEL if dialogue.kind is Kind.QUESTION else Role.PERSON
 
 
 def _said_by(dialogue: Dialogue, role: Role) -> Iterator[str]:
@@ -136,22 +139,46 @@ def _refusal(dialogue: Dialogue, known: Known) -> str | None:
 
 def _leak(dialogue: Dialogue, known: Known) -> str | None:
     places = dialogue.kind is not Kind.REGION
-    return next(filter(None, (leak(spoken(t), numbers=places) for t in dialogue.turns)), None)
+    told = (leak(text, numbers=places) for text in _own_words(dialogue, known.context))
+    return next(filter(None, told), None)
 
 
 def _unknown_object(dialogue: Dialogue, known: Known) -> str | None:
-    return object_fault(_said_by(dialogue, Role.MODEL), known.context, known.vocabulary)
+    return object_fault(_exchanges(dialogue), known.context, known.vocabulary)
 
 
 def _wrong_count(dialogue: Dialogue, known: Known) -> str | None:
-    exchanges = list(zip(dialogue.turns[::2], dialogue.turns[1::2], strict=False))
-    asked = [(spoken(question), spoken(answer)) for question, answer in exchanges]
-    return count_fault(asked, known.context, known.vocabulary)
+    return count_fault(_exchanges(dialogue), known.context, known.vocabulary)
+
+
+def _wrong_box(dialogue: Dialogue, known: Known) -> str | None:
+    return box_fault(map(spoken, dialogue.turns), known.context)
 
 
 def _other_language(dialogue: Dialogue, known: Known) -> str | None:
-    turns = map(spoken, dialogue.turns)
-    return next(filter(None, (language_fault(text, dialogue.language) for text in turns)), None)
+    told = (language_fault(text, dialogue.language) for text in _own_words(dialogue, known.context))
+    return next(filter(None, told), None)
+
+
+def _exchanges(dialogue: Dialogue) -> list[tuple[str, str]]:
+    pairs = zip(dialogue.turns[::2], dialogue.turns[1::2], strict=False)
+    return [(spoken(question), spoken(answer)) for question, answer in pairs]
+
+
+def _own_words(dialogue: Dialogue, context: Context) -> Iterator[str]:
+    """What is said in each turn; of answers about lettering without what is written there."""
+    answers = (answer for each in context.answered for answer in each.answers)
+    written = {*map(str.casefold, context.lettering), *map(str.casefold, answers)}
+    words = {word for text in written for word in text.split()}
+    for turn in dialogue.turns:
+        text = spoken(turn)
+        if dialogue.kind is Kind.OCR and turn.role is Role.MODEL:
+            text = "" if text.casefold() in written else _without(text, words)
+        yield text
+
+
+def _without(text: str, words: set[str]) -> str:
+    return " ".join(word for word in text.split() if word.casefold().strip(".,!?") not in words)
 
 
 _CHECKS: tuple[tuple[DialogueFault, Check], ...] = (
@@ -166,4 +193,5 @@ _CHECKS: tuple[tuple[DialogueFault, Check], ...] = (
     (DialogueFault.OTHER_LANGUAGE, _other_language),
     (DialogueFault.UNKNOWN_OBJECT, _unknown_object),
     (DialogueFault.WRONG_COUNT, _wrong_count),
+    (DialogueFault.WRONG_BOX, _wrong_box),
 )

@@ -4,6 +4,7 @@ Chinese sets no spaces, so the longest name counts, and words that hold a name b
 thing (斑马线 is no zebra) are names of nothing. The words are our own choice.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -117,6 +118,10 @@ _HOW_MANY = re.compile(
     r"(?:请问)?在?[这该]?[张幅]?(?:图|图片|图像|照片|画面|画|场景)?(?:中|里|上|里面)?(?:一共|总共|共)?"
     rf"(?:能看到|可以看到|有)(?:多少|几)[{_CLASSES}]?(?P<thing>[^?？呢]+)呢?[?？]?"
 )
+_IS_THERE = re.compile(
+    r"在?[这该]?[张幅]?(?:图|图片|照片|画面)?(?:中|里|上|里面)?(?:有没有|能看到|看得到|有)(?P<thing>[^?？吗]+)"
+    r"[吗呢]?[?？]?"
+)
 _DIGITS = {char: value for value, char in enumerate("零一二三四五六七八九")} | {"两": 2}
 
 Categories = frozenset[str]
@@ -151,9 +156,32 @@ class ChineseNames:
     def asked_for(self, question: str) -> Mention | None:
         """What a question asks the number of, all over the image."""
         found = _HOW_MANY.fullmatch(question.strip())
+        return self._mention_of(found["thing"] if found is not None else "")
+
+    def asked_whether(self, question: str) -> Mention | None:
+        """What a question asks the presence of, without saying more of it."""
+        found = _IS_THERE.fullmatch(question.strip())
         thing = found["thing"] if found is not None else ""
-        categories = self._names.get(thing, frozenset())
-        return Mention(thing, categories, None, denied=False) if categories else None
+        return self._mention_of(thing)
+
+    def _mention_of(self, name: str) -> Mention | None:
+        categories = self._names.get(name, frozenset())
+        return Mention(name, categories, None, denied=False) if categories else None
+
+
+def name_in_chinese(label: str) -> str | None:
+    """The first name of the category that an English label is; None: it is none of COCO's."""
+    return _firsts().get(label.lower())
+
+
+@functools.cache
+def _firsts() -> dict[str, str]:
+    """{category: its first name}."""
+    found: dict[str, str] = {}
+    for name, categories in _names().items():
+        for category in categories:
+            found.setdefault(category, name)
+    return found
 
 
 def number_in(text: str) -> int | None:

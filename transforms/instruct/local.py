@@ -29,17 +29,24 @@ _TEMPLATE = {"date_string": "26 Jul 2024", "enable_thinking": False}
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that several units of a process may share, one request at a time."""
+
+    model: Any
+    processor: Any
+    lock: threading.Lock
+
+
+@dataclass(frozen=True, slots=True)
 class LocalAsker:
     """A loaded model, one request at a time, and the replies that it gave."""
 
     policy: InstructPolicy
     weights: ModelPolicy
     identity: str  # of the weights: another model's replies are others
-    model: Any = field(repr=False)
-    processor: Any = field(repr=False)
+    loaded: Loaded = field(repr=False)
     replies: Replies
     failures: Failures
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def reply(self, request: Request) -> Reply | None:
         """What the model says; None: it failed.
@@ -47,7 +54,7 @@ class LocalAsker:
         Raises: OverBudgetError: the cap on requests; RunFailedError: it fails again and again."""
         sent = {**request.as_sent(self.policy), "model": self.identity}
         digest = request_digest(sent, request.image_sha256)
-        with self.lock:
+        with self.loaded.lock:
             said = self.replies.get(digest)
             if said is not None:
                 return said
@@ -70,7 +77,7 @@ class LocalAsker:
             torch.set_num_threads(self.weights.threads)
             torch.manual_seed(request.seed)
             inputs = self._inputs(request.messages)
-            tokens = self.model.generate(
+            tokens = self.loaded.model.generate(
                 **inputs,
                 max_new_tokens=self.policy.max_tokens,
                 do_sample=self.policy.temperature > 0,
@@ -78,14 +85,14 @@ class LocalAsker:
             )
             said = tokens[0, inputs["input_ids"].shape[1] :]
             is_cut = len(said) >= self.policy.max_tokens and not self._ends(said)
-            text = _words(self.processor).decode(said, skip_special_tokens=True).strip()
+            text = _words(self.loaded.processor).decode(said, skip_special_tokens=True).strip()
         counts = {"tokens_in": inputs["input_ids"].shape[1], "tokens_out": len(said)}
         return Reply(text=text, is_cut=is_cut, **counts)
 
     def _inputs(self, messages: Sequence[Message]) -> Mapping[str, Any]:
-        template = str(self.processor.chat_template)
-        inputs = self.processor.apply_chat_template(
-            [_for_template(message, self.processor) for message in messages],
+        template = str(self.loaded.processor.chat_template)
+        inputs = self.loaded.processor.apply_chat_template(
+            [_for_template(message, self.loaded.processor) for message in messages],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -95,16 +102,16 @@ class LocalAsker:
         return {name: self._placed(one) for name, one in inputs.items()}
 
     def _placed(self, values: torch.Tensor) -> torch.Tensor:
-        kind = self.model.dtype if values.is_floating_point() else None
-        return values.to(self.model.device, kind)
+        kind = self.loaded.model.dtype if values.is_floating_point() else None
+        return values.to(self.loaded.model.device, kind)
 
     def _ends(self, said: torch.Tensor) -> bool:
-        ends = self.model.generation_config.eos_token_id
+        ends = self.loaded.model.generation_config.eos_token_id
         return int(said[-1]) in (ends if isinstance(ends, list) else [ends])
 
 
 @functools.lru_cache(maxsize=2)
-def load_local(weights: ModelPolicy, *, sees: bool) -> tuple[Any, Any]:
+def load_local(weights: ModelPolicy, *, sees: bool) -> Loaded:
     """The model and its processor; a model that sees pictures, or, if it need not, any that talks.
 
     Raises: BadInputError: it cannot be loaded, has no chat template, or sees no pictures."""
@@ -124,7 +131,7 @@ def load_local(weights: ModelPolicy, *, sees: bool) -> tuple[Any, Any]:
     if model.generation_config.pad_token_id is None:
         ends = model.generation_config.eos_token_id
         model.generation_config.pad_token_id = ends[0] if isinstance(ends, list) else ends
-    return model, processor
+    return Loaded(model, processor, threading.Lock())
 
 
 def _for_template(message: Message, processor: Any) -> Message:

@@ -1,11 +1,10 @@
 """Who makes dialogues: rules, or a model behind a server."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn, dialogue_id
+from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn
 from transforms.chat.client import Reply
 from transforms.hub.policy import ModelPolicy
 from transforms.instruct import checks, template
@@ -55,8 +54,8 @@ class TemplateMaker:
         """Nothing is asked."""
 
     def make(self, subject: Subject, kind: Kind, number: int, images: Images) -> Row:
-        rng = random.Random(f"{self.policy.seed} {dialogue_id(subject.uid, kind, number)}")
-        turns = template.make_turns(kind, self._material(subject), rng)
+        seed = f"{self.policy.seed} {subject.uid} {kind}"
+        turns = template.make_turns(kind, self._material(subject), seed, number)
         made = Making(
             backend="template",
             model="template",

@@ -35,6 +35,14 @@ _WHOLE = re.compile(
     r"^(?:\s*(?:in|on)?\s*(?:the|this)?\s*(?:image|picture|photo|photograph|scene)?)?\s*\??\s*$",
     re.IGNORECASE,
 )
+_AUXILIARIES = frozenset({"is", "are", "do", "does", "can", "could", "has", "have"})
+# Of a question whether a thing is there, all words but its name.
+_OF_PRESENCE = _AUXILIARIES | {
+    *("a", "an", "any", "some", "there", "here", "it", "i", "we", "you", "one", "of", "in", "on"),
+    *("the", "this", "that", "be", "seen", "see", "spot", "find", "notice", "show", "contain"),
+    *("include", "visible", "present", "shown", "depicted", "appear", "anywhere", "somewhere"),
+    *("around", "image", "picture", "photo", "photograph", "scene"),
+}
 _CLAUSE_ENDS = re.compile(r"[.!?;:\n]|,? but |, (?=and |while |though )")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+")
 _BETWEEN = 2  # words at most between a number and what it counts: `two small dogs`
@@ -109,6 +117,16 @@ class Vocabulary:
             return self._chinese.asked_for(question)
         mentions = list(self.mentions(question))
         return mentions[0] if len(mentions) == 1 else None
+
+    def asked_whether(self, question: str) -> Mention | None:
+        """What a question asks the presence of, without saying more of it."""
+        words = _WORD.findall(question.lower())
+        mentions = list(self.mentions(question))
+        if not words or words[0] not in _AUXILIARIES or len(mentions) != 1:
+            return self._chinese.asked_whether(question)
+        names = set(mentions[0].name.split())
+        rest = {word for word in words if english.singular(word) not in names}
+        return mentions[0] if rest <= _OF_PRESENCE else None
 
     def _add(self, name: str, category: str) -> None:
         key = _key(name)

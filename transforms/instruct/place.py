@@ -13,6 +13,7 @@ class Place:
     measure: Path  # what was made, for ever
     folder: Path  # the plan and the ledgers
     corpus: Path
+    files: str  # fingerprint of the files that dialogues are made from
 
     @property
     def stage(self) -> str:

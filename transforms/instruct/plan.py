@@ -1,8 +1,9 @@
 """Which dialogues about which images: shares or counts per kind, met over the whole pool.
 
 What an image can give depends on what is known of it. Kinds that few images can give are planned
-first; what they must leave over goes to the other kinds. Within a kind images are taken in the
-order of a seeded draw over their uids, so that a pool that grows keeps nearly all that was planned.
+first, and of the images those that give the fewest kinds; what must be left over goes to the other
+kinds. Else images are taken in the order of a seeded draw over their uids, so that a pool that
+grows keeps nearly all that was planned.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,11 @@ def plan_dialogues(survey: pa.Table, policy: InstructPolicy) -> pa.Table:
     """PLAN_SCHEMA, by shard and uid, from SURVEY_SCHEMA of all images."""
     survey = survey.sort_by([("shard", "ascending"), ("uid", "ascending")])
     possible = _matrix(survey["possible"].to_pylist(), policy.kinds)
-    orders = [np.argsort(draws(survey["uid"], "dialogues", policy.seed, k)) for k in policy.kinds]
+    uses = possible.sum(axis=1)
+    orders = [
+        np.lexsort((draws(survey["uid"], "dialogues", policy.seed, kind), uses))
+        for kind in policy.kinds
+    ]
     draft = _Draft(possible, orders, policy.per_image, policy.per_kind)
     targets = _targets(possible, policy)
     draft.choose(targets)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, model_validator
 
@@ -36,6 +37,21 @@ TEMPLATE_SHARES = {
 
 # LLaVA's own: 58 K, 23 K and 77 K of its 158 K.
 MODEL_SHARES = {Kind.CONVERSATION: 58.0, Kind.DETAIL: 23.0, Kind.REASONING: 77.0}
+
+
+_EVERYWHERE = {
+    *("backend", "source", "model", "url", "chat", "language", "shares", "counts", "per_image"),
+    *("per_kind", "annotations", "checks", "seed", "formats", "samples_per_shard"),
+}
+_OF_MODELS = {"prompts", "temperature", "max_tokens", "repairs", "budget"}
+_OF_SERVERS = {*_OF_MODELS, "api_key_env", "timeout_s", "patience_s"}
+# What means something to one backend and nothing to another.
+_OF_BACKEND = {
+    "template": {"negatives"},
+    "endpoint": {*_OF_SERVERS, "concurrency", "retries"},
+    "batch": {*_OF_SERVERS, "poll_s"},
+    "chat": {*_OF_MODELS},
+}
 
 
 class BudgetPolicy(BaseModel, extra="forbid", frozen=True):
@@ -150,7 +166,16 @@ class InstructPolicy(BaseModel, extra="forbid", frozen=True):
             if getattr(self, name) == {}:
                 raise ValueError(f"{name}: name at least one kind")
         self._check_backend()
+        self._check_fields()
         return self
+
+    def _check_fields(self) -> None:
+        """Raises: ValueError: a setting that the backend knows nothing of."""
+        for name in type(self).model_fields.keys() - _EVERYWHERE - _OF_BACKEND[self.backend]:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}` means nothing to backend {self.backend}")
+        if self.url is not None and urlsplit(self.url).username is not None:
+            raise ValueError("a key stands in no url: name its variable in `api_key_env`")
 
     def _check_backend(self) -> None:
         """Raises: ValueError: the backend lacks what it needs, or cannot make a kind."""
@@ -198,23 +223,34 @@ def check_policy(policy: InstructPolicy) -> None:
         raise BadInputError(f"The prompts {prompts.title} have none for {lacking[0]}.")
 
 
+MAKING_VERSION = 1  # raise it where rules, parsing or messages make other dialogues of the same
+
+
+def files_identity(policy: InstructPolicy) -> dict[str, Json]:
+    """Digests of the files that dialogues are made from, which a person may edit at any time."""
+    found: dict[str, Json] = {
+        "annotations": None if policy.annotations is None else file_sha256(policy.annotations)
+    }
+    if policy.backend == "template":
+        return found | {"templates": templates_sha256()}
+    return found | {"prompts": prompts_sha256(policy.prompts, policy.language)}
+
+
 def making_identity(policy: InstructPolicy) -> dict[str, Json]:
     """What makes two replies the same, besides what is known of their image."""
     common: dict[str, Json] = {
+        "version": MAKING_VERSION,
         "backend": policy.backend,
         "language": policy.language,
         "seed": policy.seed,
-        "annotations": annotations_digest(policy),
+        "files": files_identity(policy),
     }
     if policy.backend == "template":
-        return common | {"negatives": policy.negatives, "templates": templates_sha256()}
+        return common | {"negatives": policy.negatives}
     common["model"] = policy.model if policy.chat is None else chat_identity(policy.chat)
     common["backend"] = "model"  # by batch, one by one or on this machine: the same is asked
     names = {"source", "temperature", "max_tokens", "repairs"}
-    prompts: Json = {
-        "name": load_prompts(policy.prompts, policy.language).title,
-        "sha256": prompts_sha256(policy.prompts, policy.language),
-    }
+    prompts = load_prompts(policy.prompts, policy.language).title
     checks: Json = policy.checks.model_dump(mode="json") if policy.repairs else None
     return common | policy.model_dump(include=names) | {"prompts": prompts, "checks": checks}
 
@@ -236,8 +272,3 @@ def planning_identity(policy: InstructPolicy) -> dict[str, Json]:
     if policy.budget.max_usd is not None:
         caps |= {"usd_per_million_in", "usd_per_million_out", "tokens_per_image"}
     return settings | policy.budget.model_dump(include=caps)
-
-
-def annotations_digest(policy: InstructPolicy) -> str | None:
-    """sha256 of the file with boxes and answers."""
-    return None if policy.annotations is None else file_sha256(policy.annotations)

@@ -7,7 +7,6 @@ nothing there tells it what to do.
 
 import functools
 import json
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +42,9 @@ class Prompt(BaseModel, frozen=True, extra="forbid"):
     boxes: bool = Field(default=False, description="Whether boxes are shown.")
     lettering: bool = Field(default=False, description="Whether OCR tokens are shown.")
     questions: tuple[str, ...] = Field(default=(), description="With form answer: one is drawn.")
+    wishes: tuple[str, ...] = Field(
+        default=(), description="With form blocks: one is drawn, of what it should be like."
+    )
     shots: tuple[Shot, ...] = ()
 
 
@@ -105,30 +107,34 @@ def _load(path: Path, _size: int, _mtime_ns: int, language: Language) -> PromptF
     return found
 
 
-def draw_question(prompt: Prompt, rng: random.Random) -> str | None:
-    """The question that the model is to answer; None where it asks itself."""
-    return rng.choice(prompt.questions) if prompt.questions else None
+def nth_of(texts: Sequence[str], first: float, number: int) -> str | None:
+    """One after the other, from a place that is a share of all; None of none."""
+    return texts[(int(first * len(texts)) + number) % len(texts)] if texts else None
 
 
 def make_messages(
-    prompts: PromptFile, kind: Kind, context: Context, question: str | None, image_url: str | None
+    prompts: PromptFile, kind: Kind, context: Context, asked: str | None, image_url: str | None
 ) -> list[Message]:
-    """What is sent: with an image's URL that is shown, else what is known of the image.
+    """What is sent: with an image's URL that is shown, else what is known of the image. Of regions
+    boxes are given in either case.
 
-    Worked examples are text, so they go only with what is text."""
+    Worked examples are text, so they go only with what is text.
+
+    Args: asked: our question, or our wish."""
     prompt = prompts.kinds[kind]
     given = prompts.symbolic if image_url is None else prompts.vision
     messages: list[Message] = [{"role": "system", "content": f"{given}\n\n{prompt.task}"}]
     if image_url is not None:
-        text = question or prompt.task
+        boxes = [_boxes(context)] if kind is Kind.REGION else []
+        text = "\n\n".join([*boxes, asked or prompt.task])
         shown = {"type": "image_url", "image_url": {"url": image_url}}
         return [*messages, {"role": "user", "content": [shown, {"type": "text", "text": text}]}]
     for shot in prompt.shots:
         known = Context(captions=shot.captions, things=shot.things, lettering=shot.lettering)
         messages.append({"role": "user", "content": quote(known, prompt)})
         messages.append({"role": "assistant", "content": shot.reply})
-    asked = quote(context, prompt) + (f"\n\n{question}" if question else "")
-    return [*messages, {"role": "user", "content": asked}]
+    text = quote(context, prompt) + (f"\n\n{asked}" if asked else "")
+    return [*messages, {"role": "user", "content": text}]
 
 
 def repaired_messages(
@@ -146,12 +152,16 @@ def quote(context: Context, prompt: Prompt) -> str:
     """What is known of an image, between tags that its own text cannot close."""
     parts = [_tagged("captions", [_quoted(text) for text in context.captions])]
     if prompt.boxes and context.things:
-        parts.append(_tagged("boxes", [_box(thing) for thing in context.things]))
+        parts.append(_boxes(context))
     if prompt.lettering and context.lettering:
         parts.append(_tagged("lettering", [_quoted(word) for word in context.lettering]))
     if prompt.lettering and context.answered:
         parts.append(_tagged("answers", [_answered(each) for each in context.answered]))
     return "\n".join(parts)
+
+
+def _boxes(context: Context) -> str:
+    return _tagged("boxes", [_box(thing) for thing in context.things or ()])
 
 
 def _tagged(name: str, lines: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ there, so that a run that is killed pays again at most for the requests that wer
 are counted. The budget's cap and the limit on requests a minute are kept in the same transactions.
 """
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -44,16 +45,19 @@ INSERT OR IGNORE INTO totals VALUES (1, 0, 0, 0, 0.0, 0.0, 0.0);
 """
 
 
-def read_spend(run: Path) -> "Spend | None":
-    """What a RUN has spent; None where nothing was ever asked for."""
+def read_spend(run: Path) -> Spend | None:
+    """What a RUN has spent; None where nothing was ever asked for.
+
+    Raises: RunFailedError: its replies cannot be read."""
     path = run / REPLIES_FILE
     if not path.is_file():
         return None
-    replies = Replies(path)
     try:
-        return replies.spend()
-    finally:
-        replies.close()
+        address = f"{path.resolve().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as db:
+            return _spend(db)
+    except sqlite3.Error as err:
+        raise RunFailedError(f"The replies in {path} cannot be read ({err}).") from err
 
 
 def note_lost(run: Path) -> None:
@@ -226,13 +230,7 @@ class Replies:
     def spend(self) -> Spend:
         """What was spent so far."""
         with self._told(), self._lock:
-            requests, tokens_in, tokens_out, usd = self._db.execute(
-                "SELECT requests, tokens_in, tokens_out, usd FROM totals"
-            ).fetchone()
-            (lost,) = self._db.execute("SELECT count(*) FROM asked WHERE lost = 1").fetchone()
-        return Spend(
-            requests=requests, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, lost=lost
-        )
+            return _spend(self._db)
 
     def _end(self, db: sqlite3.Connection, ticket: Ticket) -> None:
         """A ticket may be ended twice; the first time counts."""
@@ -261,6 +259,14 @@ class Replies:
                 f"The replies in {self._path} cannot be read or written ({err}); what is in the"
                 " file is kept: run again."
             ) from err
+
+
+def _spend(db: sqlite3.Connection) -> Spend:
+    requests, tokens_in, tokens_out, usd = db.execute(
+        "SELECT requests, tokens_in, tokens_out, usd FROM totals"
+    ).fetchone()
+    (lost,) = db.execute("SELECT count(*) FROM asked WHERE lost = 1").fetchone()
+    return Spend(requests=requests, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd, lost=lost)
 
 
 def request_digest(request: dict[str, Any], image_sha256: str | None) -> str:

@@ -13,8 +13,8 @@ from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.prompts import (
     Message,
     PromptFile,
-    draw_question,
     make_messages,
+    nth_of,
     repaired_messages,
 )
 from transforms.instruct.subjects import Subject
@@ -54,11 +54,13 @@ def first_request(
 ) -> Request:
     """The same for the same dialogue. `picture` reads the image of a key, if it is to be shown."""
     rng = random.Random(f"{policy.seed} {dialogue_id(subject.uid, kind, number)}")
-    question = draw_question(prompts.kinds[kind], rng)
+    first = random.Random(f"{policy.seed} {subject.uid} {kind}").random()
+    question = nth_of(prompts.kinds[kind].questions, first, number)
+    wish = nth_of(prompts.kinds[kind].wishes, first, number)
     url = sha256 = None
     if policy.source == "vision":
         url, sha256 = _shown(picture(subject.key))
-    messages = make_messages(prompts, kind, subject.context, question, url)
+    messages = make_messages(prompts, kind, subject.context, question or wish, url)
     return Request(messages, rng.getrandbits(31), question, sha256)
 
 
@@ -85,7 +87,7 @@ def has_material(kind: Kind, context: Context, policy: InstructPolicy, prompts: 
     if kind in (Kind.YES_NO, Kind.COUNTING):
         return bool(context.things)
     if kind is Kind.OCR:
-        return bool(context.lettering or context.answered)
+        return bool(context.lettering)
     return bool(context.captions)
 
 

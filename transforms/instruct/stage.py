@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.pvalue import AsIter, AsSingleton
 
+from schemas.errors import RunFailedError
+from schemas.fingerprint import fingerprint
 from schemas.layout import Layout, dialogues_manifest, plan_manifest, shard_name
 from transforms.instruct import build
 from transforms.instruct.ledger import (
@@ -24,7 +26,7 @@ from transforms.instruct.makers import load_maker
 from transforms.instruct.making import Maker, make_missing, missing_of, read_planned
 from transforms.instruct.place import Place
 from transforms.instruct.plan import SURVEY_SCHEMA, plan_dialogues
-from transforms.instruct.policy import InstructPolicy
+from transforms.instruct.policy import InstructPolicy, files_identity
 from transforms.instruct.subjects import Subject, Unit, cut_by_shard, subjects_of
 from transforms.shards.commit import Draft, committed
 from transforms.shards.corpus import finish_corpus
@@ -72,7 +74,7 @@ def survey(unit: Unit, place: Place, policy: InstructPolicy) -> Iterator[pa.Reco
         return
     shard, _ = unit
     with at_work(place.run, place.stage, shard_name(shard)):
-        maker = load_maker(policy, place.run)
+        maker = _maker(place, policy)
         rows = [
             {"uid": subject.uid, "shard": shard, "possible": maker.possible(subject)}
             for subject in _subjects(unit, place, maker)
@@ -105,7 +107,7 @@ def ask_ahead(unit: Unit, place: Place, policy: InstructPolicy, number: int, _re
     shard, _ = unit
     if committed(dialogues_manifest(place.folder, shard)) is None:
         with at_work(place.run, place.stage, shard_name(shard)):
-            maker = load_maker(policy, place.run)
+            maker = _maker(place, policy)
             subjects = {one.uid: one for one in _subjects(unit, place, maker)}
             there = read_measure(place.measure, shard)
             missing = missing_of(_planned_of(place, shard), subjects, there)
@@ -121,7 +123,7 @@ def make_and_judge(unit: Unit, place: Place, policy: InstructPolicy, _ready: obj
     manifest = dialogues_manifest(place.folder, shard)
     if committed(manifest) is None:
         with at_work(place.run, place.stage, shard_name(shard)) as work:
-            maker = load_maker(policy, place.run)
+            maker = _maker(place, policy)
             subjects = {one.uid: one for one in _subjects(unit, place, maker)}
             planned = _planned_of(place, shard)
             _commit_made(place, shard, planned, subjects, maker)
@@ -195,6 +197,16 @@ def finish(_: None, place: Place, policy: InstructPolicy, shards: Iterable[int])
             more=lambda draft: build.write_formats(place.corpus, tars, policy.formats, draft),
         )
     return str(place.corpus)
+
+
+def _maker(place: Place, policy: InstructPolicy) -> Maker:
+    """Raises: RunFailedError: a file that dialogues are made from is no longer the one it was."""
+    if fingerprint(files_identity(policy)) != place.files:
+        raise RunFailedError(
+            f"The prompts or annotations of {place.name} were edited while the run went on: run"
+            " again."
+        )
+    return load_maker(policy, place.run)
 
 
 def _subjects(unit: Unit, place: Place, maker: Maker) -> list[Subject]:

@@ -9,7 +9,7 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from schemas.context import Context, Thing
 from schemas.dialogue import Kind, Language, Role, Turn
 from schemas.fingerprint import file_sha256
 from transforms.instruct.annotations import Annotations
+from transforms.instruct.chinese import name_in_chinese
 from transforms.instruct.colours import coloured
 from transforms.instruct.english import NUMBER_WORDS, plural
 from transforms.instruct.labels import Negatives
@@ -37,6 +38,7 @@ KINDS = (
 )
 _MOST_COUNTED = 8  # with more boxes of a kind, annotators may have left off
 _LONGEST_TALK = 4  # exchanges
+_YES_NO: Mapping[Language, tuple[str, str]] = {"en": ("no", "yes"), "zh": ("没有", "有")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +61,20 @@ class Material:
     negatives: Negatives
 
 
-def make_turns(kind: Kind, material: Material, rng: random.Random) -> tuple[Turn, ...] | None:
-    """A dialogue of a kind; None where nothing known gives one. The same seed gives the same."""
+def make_turns(
+    kind: Kind, material: Material, seed: str, number: int = 0
+) -> tuple[Turn, ...] | None:
+    """The dialogue of a kind and number; None where nothing known gives one. The same seed gives
+    the same; numbers take other facts in turn."""
+    rng = random.Random(f"{seed} {number}")
     match kind:
         case Kind.QUESTION:
-            made = _asked(material, rng)
+            made = _asked(material, rng, seed, number)
         case Kind.CONVERSATION:
             made = _joined(material, rng)
         case _:
             found = list(_MAKERS[kind](material, rng))
-            made = [rng.choice(found)] if found else []
+            made = [_nth(found, seed, number)] if found else []
     if not made:
         return None
     turns = [
@@ -81,7 +87,13 @@ def make_turns(kind: Kind, material: Material, rng: random.Random) -> tuple[Turn
 
 def possible(material: Material) -> frozenset[Kind]:
     """The kinds that can be made of what is known, whatever the seed."""
-    return frozenset(k for k in KINDS if make_turns(k, material, random.Random(0)) is not None)
+    return frozenset(kind for kind in KINDS if make_turns(kind, material, "") is not None)
+
+
+def _nth(found: Sequence[Exchange], seed: str, number: int) -> Exchange:
+    """One after the other, in an order of the seed's."""
+    order = random.Random(seed).sample(range(len(found)), len(found))
+    return found[order[number % len(found)]]
 
 
 def templates_sha256() -> str:
@@ -95,13 +107,16 @@ def _short_answers(material: Material, rng: random.Random) -> Iterator[Exchange]
     if answered:
         yield from answered
         return
-    for thing, colour in sorted(coloured(material.context.captions).items()):
-        yield _worded(material, rng, "colour", colour, thing=thing)
+    if material.language == "en":  # colours are read in English only
+        for thing, colour in sorted(coloured(material.context.captions).items()):
+            yield _worded(material, rng, "colour", colour, thing=thing)
     yield from _descriptions(material, rng)
 
 
 def _of_people(material: Material, rng: random.Random) -> Iterator[Exchange]:
     for each in material.context.answered:
+        if language_fault(each.question, material.language) is not None:
+            continue
         answer, _ = Counter(each.answers).most_common(1)[0]
         question = each.question[:1].upper() + each.question[1:]
         worded = _wording(material, rng, "short").format(question=question)
@@ -121,26 +136,38 @@ def _presences(material: Material, rng: random.Random) -> Iterator[Exchange]:
     absent = everywhere.labels.absent(material.context, everywhere.vocabulary, how, rng)
     if material.context.things is None or not there or absent is None:
         return
-    label, answer = (rng.choice(there), "yes") if rng.random() < 0.5 else (absent, "no")
-    yield _worded(material, rng, "yes_no", answer, a_thing=_with_article(label))
+    is_there = rng.random() < 0.5
+    name = _name(material, rng.choice(there) if is_there else absent)
+    if name is not None:
+        a_thing = _with_article(name) if material.language == "en" else name
+        yield _worded(
+            material, rng, "yes_no", _YES_NO[material.language][is_there], a_thing=a_thing
+        )
 
 
 def _counts(material: Material, rng: random.Random) -> Iterator[Exchange]:
     """How many boxes have a label; without boxes, how many a caption says."""
-    for label, count in sorted(_counted(material).items()):
-        answer = rng.choice([str(count), NUMBER_WORDS[count]])
-        yield _worded(material, rng, "counting", answer, things=plural(label))
+    for name, count in sorted(_counted(material).items()):
+        if material.language == "zh":
+            yield _worded(material, rng, "counting", str(count), things=name)
+        else:
+            answer = rng.choice([str(count), NUMBER_WORDS[count]])
+            yield _worded(material, rng, "counting", answer, things=plural(name))
 
 
 def _counted(material: Material) -> dict[str, int]:
+    """{name: how many there are}."""
     if material.context.things is not None:
         boxes = Counter(thing.label for thing in material.context.things)
-        return {label: count for label, count in boxes.items() if count < _MOST_COUNTED}
+        few = ((_name(material, label), n) for label, n in boxes.items() if n < _MOST_COUNTED)
+        return {name: count for name, count in few if name is not None}
     said: dict[str, set[int]] = {}
     for caption in material.context.captions:
         for mention in material.annotations.vocabulary.mentions(caption):
-            if not mention.denied and mention.count and mention.count < _MOST_COUNTED:
-                said.setdefault(mention.name, set()).add(mention.count)
+            is_ours = mention.name.isascii() == (material.language == "en")
+            count = mention.count or 0
+            if is_ours and not mention.denied and 0 < count < _MOST_COUNTED:
+                said.setdefault(mention.name, set()).add(count)
     return {name: counts.pop() for name, counts in said.items() if len(counts) == 1}
 
 
@@ -149,10 +176,19 @@ def _regions(material: Material, rng: random.Random) -> Iterator[Exchange]:
     things = material.context.things or ()
     alone = Counter(thing.label for thing in things)
     for thing in things:
-        box = _as_text(thing)
-        yield _worded(material, rng, "region_to_name", thing.label, box=box)
+        box, name = _as_text(thing), _name(material, thing.label)
+        if name is None:
+            continue
+        yield _worded(material, rng, "region_to_name", name, box=box)
         if alone[thing.label] == 1:
-            yield _worded(material, rng, "name_to_region", box, thing=thing.label)
+            yield _worded(material, rng, "name_to_region", box, thing=name)
+
+
+def _name(material: Material, label: str) -> str | None:
+    """A label in the language of the dialogue, where we know it."""
+    if material.language == "en":
+        return label if label.isascii() else None
+    return name_in_chinese(label) if label.isascii() else label
 
 
 def _as_text(thing: Thing) -> str:
@@ -168,12 +204,12 @@ _MAKERS: Mapping[Kind, Callable[[Material, random.Random], Iterator[Exchange]]] 
 }
 
 
-def _asked(material: Material, rng: random.Random) -> list[Exchange]:
+def _asked(material: Material, rng: random.Random, seed: str, number: int) -> list[Exchange]:
     """The model asks what one of the other kinds has an answer to."""
     found = [each for maker in (_of_people, _colours, _counts) for each in maker(material, rng)]
     if not found:
         return []
-    chosen = rng.choice(found)
+    chosen = _nth(found, seed, number)
     family = rng.choice(("ask", "ask_for"))
     question = _wording(material, rng, family).format(answer=chosen.answer)
     return [Exchange(question, chosen.bare, question, family)]
@@ -184,7 +220,7 @@ def _colours(material: Material, rng: random.Random) -> Iterator[Exchange]:
 
 
 def _joined(material: Material, rng: random.Random) -> list[Exchange]:
-    """A description, then some of all else that is known, no question twice."""
+    """A description, then some of all else that is known."""
     first = list(_descriptions(material, rng))
     makers = (_of_people, _colours, _counts, _presences)
     others = [each for maker in makers for each in maker(material, rng)]

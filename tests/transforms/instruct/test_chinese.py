@@ -78,7 +78,7 @@ def test_number_in(text: str, number: int | None) -> None:
     ],
 )
 def test_an_object_is_held_by_boxes_or_captions(answer: str, unknown: str | None) -> None:
-    told = object_fault([answer], STREET, VOCABULARY)
+    told = object_fault([("", answer)], STREET, VOCABULARY)
     assert told == (unknown and f"{unknown!r} is neither in the boxes nor in the captions")
 
 
@@ -108,14 +108,15 @@ def test_boxes_are_not_all_there_is_where_captions_say_so() -> None:
 
 def test_a_label_in_chinese_is_the_same_thing() -> None:
     context = Context(things=boxes(狗=2, 商店=1))
-    assert object_fault(["Two dogs."], context, VOCABULARY) is None
+    assert object_fault([("", "Two dogs.")], context, VOCABULARY) is None
     assert count_fault([("How many dogs are there?", "3")], context, VOCABULARY) is not None
-    assert object_fault(["两只狗在商店前。"], context, VOCABULARY) is None
+    assert object_fault([("", "两只狗在商店前。")], context, VOCABULARY) is None
 
 
 def test_captions_in_either_language_hold_what_they_name() -> None:
     context = Context(captions=("a dog runs",), things=boxes(person=1))
-    assert object_fault(["一只狗在跑。"], context, VOCABULARY) is None
+    assert object_fault([("", "一只狗在跑。")], context, VOCABULARY) is None
     assert (
-        object_fault(["A dog runs."], Context(captions=("一只狗",), things=()), VOCABULARY) is None
+        object_fault([("", "A dog runs.")], Context(captions=("一只狗",), things=()), VOCABULARY)
+        is None
     )

@@ -17,7 +17,7 @@ ID = f"{'a' * 32}-conversation-0"
 
 def records(name: str, *dialogues: Dialogue) -> list[dict[str, Any]]:
     export = EXPORTERS[name][1]
-    return [record for one in dialogues for record in export(one, f"{one.id}.jpg")]
+    return [record for one in dialogues for record in export(one, (f"{one.id}.jpg", b"pixels"))]
 
 
 def test_llava_reads_turns_of_human_and_gpt() -> None:
@@ -60,7 +60,7 @@ def test_openai_shows_the_image_in_the_first_message() -> None:
     assert first == {
         "role": "user",
         "content": [
-            {"type": "image_url", "image_url": {"url": f"{ID}.jpg"}},
+            {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,cGl4ZWxz"}},
             {"type": "text", "text": "What runs?"},
         ],
     }
@@ -71,7 +71,7 @@ def test_openai_shows_the_image_in_the_first_message() -> None:
 @pytest.mark.parametrize("name", EXPORTERS)
 def test_a_file_holds_every_record_as_json(name: str, tmp_path: Path) -> None:
     file = EXPORTERS[name][0]
-    shown = [(one, f"{one.id}.jpg") for one in (TALK, SHORT)]
+    shown = [(one, (f"{one.id}.jpg", b"pixels")) for one in (TALK, SHORT)]
     count = write_format(name, tmp_path / file, iter(shown))
     text = (tmp_path / file).read_text(encoding="utf-8")
     found = [json.loads(line) for line in text.splitlines()] if "jsonl" in file else None

@@ -1,8 +1,8 @@
 import pytest
 
-from schemas.context import Context
+from schemas.context import Answered, Context, Thing
 from tests.transforms.instruct.talk import boxes
-from transforms.instruct.grounding import count_fault, object_fault
+from transforms.instruct.grounding import box_fault, count_fault, object_fault
 from transforms.instruct.objects import Vocabulary
 
 STREET = Context(captions=("A man walks past a shop",), things=boxes(person=2, car=3))
@@ -25,19 +25,19 @@ VOCABULARY = Vocabulary(["shop", "red panda"])
     ],
 )
 def test_an_object_is_held_by_boxes_or_captions(answer: str, unknown: str | None) -> None:
-    told = object_fault([answer], STREET, VOCABULARY)
+    told = object_fault([("", answer)], STREET, VOCABULARY)
     assert told == (unknown and f"{unknown!r} is neither in the boxes nor in the captions")
 
 
 def test_without_boxes_nothing_is_unknown() -> None:
-    assert object_fault(["A zebra."], Context(captions=("a man",)), VOCABULARY) is None
-    assert object_fault(["A zebra."], Context(captions=("a man",), things=()), VOCABULARY)
+    assert object_fault([("", "A zebra.")], Context(captions=("a man",)), VOCABULARY) is None
+    assert object_fault([("", "A zebra.")], Context(captions=("a man",), things=()), VOCABULARY)
 
 
 def test_a_word_of_several_meanings_needs_one_of_them() -> None:
     context = Context(things=boxes(suitcase=1))
-    assert object_fault(["A bag."], context, VOCABULARY) is None
-    assert object_fault(["A backpack."], context, VOCABULARY) is not None
+    assert object_fault([("", "A bag.")], context, VOCABULARY) is None
+    assert object_fault([("", "A backpack.")], context, VOCABULARY) is not None
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,61 @@ def test_a_word_of_several_meanings_needs_one_of_them() -> None:
 )
 def test_numbers_are_those_of_the_boxes(question: str, answer: str, told: str | None) -> None:
     assert count_fault([(question, answer)], STREET, VOCABULARY) == told
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "unknown"),
+    [
+        ("Is there a zebra in the picture?", "yes", "zebra"),
+        ("Is there a zebra in the picture?", "no", None),
+        ("Are there any cars?", "Yes.", None),
+        ("Do you see a bus?", "Yes, I do.", "bus"),
+        ("What is the zebra doing?", "It grazes.", "zebra"),
+        ("What is the zebra doing?", "There is no zebra.", None),
+        ("Why does the man walk past the cars?", "He is in a hurry.", None),
+        ("Could this be a place for a horse?", "Yes, perhaps.", None),  # asks for no thing
+        ("图中有斑马吗？", "有", "斑马"),
+        ("图中有斑马吗？", "没有", None),
+        ("斑马在做什么？", "在吃草。", "斑马"),
+    ],
+)
+def test_what_a_question_names_is_held_too(question: str, answer: str, unknown: str | None) -> None:
+    told = object_fault([(question, answer)], STREET, VOCABULARY)
+    assert told == (unknown and f"{unknown!r} is neither in the boxes nor in the captions")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "told"),
+    [
+        ("Is there a car in the image?", "no", "none of 'car', 3 in the boxes"),
+        ("Is there a car?", "yes", None),
+        ("Is there a pink car?", "No.", None),  # the boxes do not know
+        ("Can you see any people in this picture?", "No.", "none of 'person', 2 in the boxes"),
+        ("How many cars are there?", "None.", "0 of 'car', 3 in the boxes"),
+        ("How many zebras are there?", "None.", None),
+        ("图中有汽车吗？", "没有", "none of '汽车', 3 in the boxes"),
+        ("照片里有没有汽车？", "有", None),
+    ],
+)
+def test_what_is_denied_is_not_in_the_boxes(question: str, answer: str, told: str | None) -> None:
+    assert count_fault([(question, answer)], STREET, VOCABULARY) == told
+
+
+def test_what_people_answered_and_what_is_written_is_known() -> None:
+    asked = Answered(question="what is the cat doing?", answers=("sleeping",))
+    context = Context(things=boxes(person=1), answered=(asked,), lettering=("BUS", "STOP"))
+    assert object_fault([("", "A cat waits for the bus.")], context, VOCABULARY) is None
+
+
+def test_coordinates_are_those_of_a_box() -> None:
+    context = Context(things=(Thing(label="dog", box=(0.1, 0.25, 0.5, 1.0)),))
+    assert box_fault(["What is in [0.100, 0.250, 0.500, 1.000]?", "A dog."], context) is None
+    assert box_fault(["What is in (0.1, .25, 0.5, 1)?"], context) is None
+    assert box_fault(["What is in [0.1, 0.25, 0.6, 1.0]?"], context) == (
+        "[0.1, 0.25, 0.6, 1.0] is no box"
+    )
+    assert box_fault(["In [x1, y1, x2, y2]?", "[1, 2]"], context) is None
+    assert box_fault(["[0.1, 0.25, 0.6, 1.0]"], Context()) is None
 
 
 def test_boxes_are_not_all_there_is_where_captions_say_so() -> None:

@@ -73,7 +73,7 @@ def test_a_reply_becomes_a_dialogue(server: Server, load: Load, images: PoolImag
         "The dog runs over the grass.",
     ]
     assert (row["fault"], row["repaired"]) == (None, False)
-    assert row["made"]["prompt"] == "pairmill-en-1"
+    assert row["made"]["prompt"] == "pairmill-en-2"
     (asked,) = server.asked
     assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("m", 0.3, 99)
     system, *shots, last = asked["messages"]

@@ -52,6 +52,13 @@ def test_what_few_images_can_give_comes_first_and_the_rest_goes_to_others() -> N
     assert planned(possible, shares=shares) == {"yes_no": 10, "short_answer": 90}
 
 
+def test_images_that_give_little_are_taken_for_what_they_give() -> None:
+    rich = [*SOME, Kind.COUNTING, Kind.REGION]
+    possible = [rich, [Kind.SHORT_ANSWER]] * 500
+    shares = {"conversation": 10, "short_answer": 60, "yes_no": 10, "counting": 10, "region": 10}
+    assert planned(possible, shares=shares) == {kind: 10 * share for kind, share in shares.items()}
+
+
 def test_counts_are_met_or_as_many_as_there_can_be() -> None:
     possible = [list(SOME)] * 10 + [[Kind.SHORT_ANSWER]] * 90
     counts = {"short_answer": 7, "yes_no": 4}

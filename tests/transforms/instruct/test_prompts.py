@@ -7,6 +7,7 @@ import yaml
 from schemas.context import Answered, Context
 from schemas.dialogue import Dialogue, Kind
 from schemas.errors import BadInputError
+from schemas.fingerprint import file_sha256
 from tests.transforms.instruct.talk import MADE, boxes
 from transforms.instruct.checks import CheckPolicy, Known, first_fault
 from transforms.instruct.objects import Vocabulary
@@ -77,11 +78,12 @@ def own(tmp_path: Path, **changes: Any) -> Path:
 def test_prompts_of_ones_own_are_known_by_name_and_digest(tmp_path: Path) -> None:
     path = own(tmp_path, name="mine", version=4)
     policy = InstructPolicy.model_validate({**SERVED, "prompts": str(path)})
-    prompts = making_identity(policy)["prompts"]
-    assert isinstance(prompts, dict)
-    assert prompts["name"] == "mine-4"
-    shipped = InstructPolicy.model_validate(SERVED)
-    assert making_identity(shipped)["prompts"] != prompts
+    made = making_identity(policy)
+    assert made["prompts"] == "mine-4"
+    assert made["files"] == {"annotations": None, "prompts": file_sha256(path)}
+    shipped = making_identity(InstructPolicy.model_validate(SERVED))
+    assert shipped["prompts"] != made["prompts"]
+    assert shipped["files"] != made["files"]
     check_policy(policy)
 
 

@@ -14,6 +14,12 @@ from transforms.instruct.speech import language_fault, leak, refusal
         "Sorry, but I must stop.",
         "抱歉，看不清。",
         "我无法查看图片。",
+        "It is not possible to determine this from the image.",
+        "I don't see an image attached.",
+        "Please upload the image again.",
+        "I cannot see the picture you sent.",
+        "Unable to determine.",
+        "无法判断。",
     ],
 )
 def test_refusals_and_apologies(text: str) -> None:
@@ -27,6 +33,8 @@ def test_refusals_and_apologies(text: str) -> None:
         "“I am sorry” stands on the card.",
         "A man says sorry to his dog.",
         "I can see it.",
+        "No, I cannot see a cat.",
+        "I can't see any dogs here.",
         "She cannot see the ball.",
         "他无法看清。",
     ],
@@ -45,6 +53,11 @@ def test_what_only_looks_like_a_refusal(text: str) -> None:
         "It is at 0.25, 0.5.",
         "at [.1 .2 .3 .4]",
         "根据描述，他在跑。",
+        "标题说他在跑。",
+        "方框里有一只狗。",
+        "It lies at [120, 45, 300, 200].",
+        "at (120, 45)",
+        "where x = 0.25",
     ],
 )
 def test_the_context_leaks(text: str) -> None:
@@ -59,6 +72,8 @@ def test_the_context_leaks(text: str) -> None:
         "a captain",
         "a description of the sea",
         "at 10.5, 20.7",
+        "in the years (1, 2)",
+        "a grid of 3, 4 and 5",
     ],
 )
 def test_what_only_looks_like_a_leak(text: str) -> None:
@@ -81,6 +96,9 @@ def test_coordinates_may_be_allowed() -> None:
         ("一个人走过桥。", "zh", None),
         ("A man walks over the bridge.", "zh", "hardly a Chinese character"),
         ("Coca-Cola", "zh", None),
+        ("A brown dog.", "zh", "hardly a Chinese character"),
+        ("これは犬です。", "zh", "Japanese"),
+        ("Собака бежит", "en", "another script"),
     ],
 )
 def test_language(text: str, wanted: str, fault: str | None) -> None:
