@@ -12,13 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import openai
 import psutil
 
 from pipelines.bench.contest import at_least, at_most
 from pipelines.bench.machine import Mark
-from schemas.context import Context
+from schemas.context import Context, Thing
 from schemas.dialogue import Kind
+from transforms.chat.client import load_chat_client
 from transforms.instruct.askers import close_askers
 from transforms.instruct.ledger import judge_made
 from transforms.instruct.makers import ModelMaker, load_maker
@@ -59,12 +59,13 @@ def _policy(url: str) -> InstructPolicy:
 
 
 def _subjects(number: int) -> list[Subject]:
-    context = Context(captions=("A dog runs over the grass beside a river.",))
+    dog = Thing(label="dog", box=(0.1, 0.2, 0.5, 0.9))
+    context = Context(captions=("A dog runs over the grass beside a river.",), things=(dog,))
     return [Subject(uid=f"{number:016x}{n:016x}", key="", context=context) for n in range(REQUESTS)]
 
 
 def _bare(url: str, number: int) -> float:
-    """The very requests, sent by openai's client and not read further."""
+    """The very requests by the very client; what it gives is not read further."""
     policy, prompts = _policy(url), load_prompts(None, "en")
 
     def unread(_key: str) -> tuple[str, bytes]:
@@ -74,10 +75,10 @@ def _bare(url: str, number: int) -> float:
         first_request(one, Kind.CONVERSATION, 0, policy, prompts, unread).as_sent(policy)
         for one in _subjects(number)
     ]
-    with openai.OpenAI(base_url=url, api_key="none") as client:
+    with contextlib.closing(load_chat_client(url, None, timeout_s=60.0, retries=0)) as client:
         began = time.perf_counter()
         with ThreadPoolExecutor(CONCURRENCY) as pool:
-            list(pool.map(lambda one: client.chat.completions.create(**one), asked))
+            list(pool.map(client.ask, asked))
         return REQUESTS / (time.perf_counter() - began)
 
 

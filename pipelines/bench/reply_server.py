@@ -1,20 +1,25 @@
-"""A server that answers every chat completion at once with the same reply of 1 KB."""
+"""A server that answers every chat completion at once with 1 KB, by seed another."""
 
 import json
 import sys
 
 from aiohttp import web
 
-_TURNS = "\n===\n".join(
-    f"Question:\nWhat is to be said of part {n} of the picture?\n===\nAnswer:\nIn part {n} a dog"
-    " runs over the grass beside a river, and a few leaves lie about on the ground near the water."
-    for n in ("one", "two", "three", "four", "five", "six")
-)
+_PLACES = ("left", "right", "upper", "lower", "middle", "far")
+
+
+def _turns(seed: int) -> str:
+    return "\n===\n".join(
+        f"Question:\nWhat is to be said of the {place} part of the picture?\n===\nAnswer:\nIn the"
+        f" {place} part a dog runs over grass of shade {seed:x} beside a river, and a few leaves"
+        " lie about on the ground."
+        for place in _PLACES
+    )
 
 
 async def _answer(request: web.Request) -> web.Response:
-    await request.read()
-    message = {"role": "assistant", "content": _TURNS}
+    asked = await request.json()
+    message = {"role": "assistant", "content": _turns(asked["seed"])}
     usage = {"prompt_tokens": 500, "completion_tokens": 250, "total_tokens": 750}
     said = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": usage}
     choice = {"index": 0, "finish_reason": "stop", "message": message}

@@ -86,7 +86,7 @@ def load_processor(policy: ModelPolicy) -> Any:
 
 @contextlib.contextmanager
 def faults() -> Iterator[None]:
-    """Around a call of a model: what it may raise becomes what Captioner and Matcher promise.
+    """Around a call of a model: whatever it raises becomes a ModelError.
 
     Raises: OutOfMemoryError, ModelError; RunFailedError: the GPU answers no more here."""
     try:

@@ -48,7 +48,7 @@ def forecast(
     picture: Callable[[int], Callable[[str], Picture]],
     replies: Replies | None,
 ) -> Forecast:
-    """What a policy asks about some images; nothing where no server is asked.
+    """What a policy asks about some images.
 
     Args: picture: reads the images of a pool shard."""
     prompts = load_prompts(policy.prompts, policy.language)

@@ -1,4 +1,4 @@
-"""Who makes dialogues: rules, or a model behind a server."""
+"""Who makes dialogues: rules, or a model behind a server or on this machine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
