@@ -10,7 +10,7 @@ demo: $(VENV)/.demo
 	$(BIN)/pairmill demo --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" --durations=12
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations=12
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
