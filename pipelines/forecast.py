@@ -16,9 +16,9 @@ from schemas.errors import BadInputError
 from schemas.layout import Layout, decision_manifest
 from transforms.instruct.annotations import read_annotations
 from transforms.instruct.forecast import Forecast, Located, forecast
+from transforms.instruct.models.replies import REPLIES_FILE, Replies
+from transforms.instruct.models.requests import Picture
 from transforms.instruct.policy import InstructPolicy
-from transforms.instruct.replies import REPLIES_FILE, Replies
-from transforms.instruct.requests import Picture
 from transforms.instruct.subjects import Subject, cut_by_shard, subjects_of
 from transforms.read.rows import number_rows
 from transforms.read.table import read_list

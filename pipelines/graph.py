@@ -24,7 +24,7 @@ from transforms.capfilt.rules import MatchRule
 from transforms.corpora.stage import Build
 from transforms.decide.stage import Decide, Settle
 from transforms.fetch.stage import Fetch
-from transforms.instruct.local import load_local
+from transforms.instruct.models.local import load_local
 from transforms.instruct.stage import Instruct
 from transforms.measure import measurers
 from transforms.measure.language import LanguagePolicy

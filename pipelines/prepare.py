@@ -16,7 +16,7 @@ from schemas.errors import BadInputError
 from schemas.fingerprint import file_sha256, fingerprint
 from schemas.layout import Layout, pool_manifest, shard_name
 from transforms.fetch.adopt import list_pool_shards, read_pool_columns
-from transforms.instruct.replies import note_lost
+from transforms.instruct.models.replies import note_lost
 from transforms.read.policy import InputPolicy
 from transforms.read.rows import cut_by_image, number_rows
 from transforms.read.table import check_uids, list_files, read_list

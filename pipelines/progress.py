@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipelines.job import Job
 from schemas.errors import RunFailedError
-from transforms.instruct.replies import read_spend
+from transforms.instruct.models.replies import read_spend
 
 LINE_EVERY_S = 10.0
 

@@ -13,7 +13,7 @@ from schemas.outcome import Stage
 from schemas.report import Dialogues, RunReport, Spend
 from transforms.decide.ledger import read_funnel
 from transforms.instruct.ledger import read_counts
-from transforms.instruct.replies import read_spend
+from transforms.instruct.models.replies import read_spend
 from transforms.shards.commit import committed, read_manifest
 from transforms.shards.corpus import MANIFEST
 

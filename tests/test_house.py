@@ -62,7 +62,7 @@ def test_stages_meet_on_disk_but_for_the_rule_and_the_measures() -> None:
         ("measure", "score"),
     }
     found = {
-        (path.parent.name, stage)
+        (path.relative_to(ROOT / "transforms").parts[0], stage)
         for path in (ROOT / "transforms").rglob("*.py")
         for stage in re.findall(r"^from transforms\.(\w+)", path.read_text(), re.M)
     }

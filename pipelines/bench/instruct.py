@@ -13,8 +13,8 @@ from pipelines.bench.instruct_speed import speed_marks
 from pipelines.bench.machine import Mark, print_marks
 from pipelines.bench.spoilt import Labelled, labelled_set
 from schemas.dialogue import IMAGE_TOKEN, Dialogue, DialogueFault, Making, Role, Turn
-from transforms.instruct.checks import CheckPolicy, Known, judge
-from transforms.instruct.objects import Vocabulary
+from transforms.instruct.checks.judge import CheckPolicy, Known, judge
+from transforms.instruct.names.vocabulary import Vocabulary
 from transforms.instruct.parse import ParseError, parse_blocks
 
 PRECISION, RECALL = 0.95, 0.85  # marks

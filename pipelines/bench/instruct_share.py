@@ -9,8 +9,8 @@ from pipelines.bench.machine import Mark
 from schemas.context import Context, Thing
 from schemas.dialogue import Dialogue, Kind, Making
 from schemas.errors import BadInputError
-from transforms.instruct import checks
 from transforms.instruct.annotations import Annotations
+from transforms.instruct.checks.judge import CheckPolicy, Known, judge
 from transforms.instruct.template import KINDS, Material, make_turns
 
 _MADE = Making(backend="template", model="", source="symbolic", prompt="", prompt_sha256="")
@@ -36,7 +36,7 @@ def _marks(name: str, contexts: Sequence[Context]) -> list[Mark]:
 def _valid(number: int, material: Material) -> set[Kind]:
     """The kinds of which one that is made passes the checks."""
     found: set[Kind] = set()
-    against = checks.Known(material.context, material.annotations.vocabulary, checks.CheckPolicy())
+    against = Known(material.context, material.annotations.vocabulary, CheckPolicy())
     for kind in KINDS:
         turns = make_turns(kind, material, str(number))
         if turns is None:
@@ -50,7 +50,7 @@ def _valid(number: int, material: Material) -> set[Kind]:
             turns=turns,
             made=_MADE,
         )
-        if checks.judge([dialogue], against) == [None]:
+        if judge([dialogue], against) == [None]:
             found.add(kind)
     return found
 

@@ -19,13 +19,13 @@ from pipelines.bench.machine import Mark
 from schemas.context import Context, Thing
 from schemas.dialogue import Kind
 from transforms.chat.client import load_chat_client
-from transforms.instruct.askers import close_askers
 from transforms.instruct.ledger import judge_made
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.making import MADE_SCHEMA, make_missing
+from transforms.instruct.models.load import close_askers
+from transforms.instruct.models.prompts import load_prompts
+from transforms.instruct.models.requests import first_request
 from transforms.instruct.policy import InstructPolicy
-from transforms.instruct.prompts import load_prompts
-from transforms.instruct.requests import first_request
 from transforms.instruct.subjects import Subject
 
 REQUESTS, CONCURRENCY, PAIRS = 400, 16, 5

@@ -19,7 +19,7 @@ from pipelines.recipe import Recipe
 from pipelines.recipe_file import make_recipe
 from schemas.errors import BadInputError
 from tests.pipelines.test_instruct import run_stage
-from transforms.instruct.askers import close_askers
+from transforms.instruct.models.load import close_askers
 
 __all__ = ["server"]
 

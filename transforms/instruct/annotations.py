@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from schemas.context import Answered, Context, Thing
 from schemas.errors import BadInputError
-from transforms.instruct.labels import Labels
-from transforms.instruct.objects import Vocabulary
+from transforms.instruct.names.labels import Labels
+from transforms.instruct.names.vocabulary import Vocabulary
 
 
 class Annotation(BaseModel, extra="ignore"):

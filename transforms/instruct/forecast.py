@@ -8,17 +8,17 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from schemas.dialogue import Kind
-from transforms.instruct.plan import SURVEY_SCHEMA, plan_dialogues
-from transforms.instruct.policy import InstructPolicy
-from transforms.instruct.prompts import PromptFile, load_prompts
-from transforms.instruct.replies import Replies, request_digest
-from transforms.instruct.requests import (
+from transforms.instruct.models.prompts import PromptFile, load_prompts
+from transforms.instruct.models.replies import Replies, request_digest
+from transforms.instruct.models.requests import (
     Picture,
     first_request,
     possible_kinds,
     tokens_expected,
     usd_at_most,
 )
+from transforms.instruct.plan import SURVEY_SCHEMA, plan_dialogues
+from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.subjects import Subject
 
 Located = tuple[int, Subject]  # a pool shard, and an image in it

@@ -13,7 +13,7 @@ import pyarrow as pa
 from schemas.dialogue import DIALOGUE_LEDGER_SCHEMA, Dialogue, DialogueFault, dialogue_id
 from schemas.errors import RunFailedError
 from schemas.layout import dialogues_manifest, shard_name
-from transforms.instruct.checks import Fault, Known, judge
+from transforms.instruct.checks.judge import Fault, Known, judge
 from transforms.instruct.making import Maker, as_dialogue
 from transforms.instruct.subjects import Subject
 from transforms.shards.commit import committed

@@ -7,16 +7,22 @@ from pathlib import Path
 from schemas.dialogue import Dialogue, DialogueFault, Kind, Making, Turn
 from transforms.chat.client import Reply
 from transforms.hub.policy import ModelPolicy
-from transforms.instruct import checks, template
+from transforms.instruct import template
 from transforms.instruct.annotations import Annotations, read_annotations
-from transforms.instruct.askers import Asker, load_asker
-from transforms.instruct.batching import BatchAsker
+from transforms.instruct.checks.judge import Known, first_fault
 from transforms.instruct.making import Images, Maker, Planned, Row, made_row
+from transforms.instruct.models.batch import BatchAsker
+from transforms.instruct.models.load import Asker, load_asker
+from transforms.instruct.models.prompts import PromptFile, load_prompts, prompts_sha256
+from transforms.instruct.models.replies import OverBudgetError
+from transforms.instruct.models.requests import (
+    Request,
+    first_request,
+    possible_kinds,
+    repair_request,
+)
 from transforms.instruct.parse import ParseError, parse_answer, parse_blocks
 from transforms.instruct.policy import InstructPolicy
-from transforms.instruct.prompts import PromptFile, load_prompts, prompts_sha256
-from transforms.instruct.replies import OverBudgetError
-from transforms.instruct.requests import Request, first_request, possible_kinds, repair_request
 from transforms.instruct.subjects import Subject
 
 _OF_SERVERS = (DialogueFault.NO_REPLY, DialogueFault.REFUSED)  # to ask once more would not help
@@ -169,8 +175,8 @@ class ModelMaker:
             turns=turns,
             made=self.made,
         )
-        known = checks.Known(subject.context, self.annotations.vocabulary, self.policy.checks)
-        fault = checks.first_fault(dialogue, known)
+        known = Known(subject.context, self.annotations.vocabulary, self.policy.checks)
+        fault = first_fault(dialogue, known)
         if fault is None:
             return _Read(reply.text, turns)
         return _Read(reply.text, turns, fault.reason, fault.detail)

@@ -13,9 +13,9 @@ from schemas.fingerprint import Json, file_sha256
 from transforms.chat.client import read_key
 from transforms.hub.policy import ModelPolicy, model_digest
 from transforms.instruct.annotations import read_annotations
-from transforms.instruct.checks import CheckPolicy
-from transforms.instruct.labels import Negatives
-from transforms.instruct.prompts import load_prompts, prompts_sha256
+from transforms.instruct.checks.judge import CheckPolicy
+from transforms.instruct.models.prompts import load_prompts, prompts_sha256
+from transforms.instruct.names.labels import Negatives
 from transforms.instruct.template import KINDS as TEMPLATE_KINDS
 from transforms.instruct.template import templates_sha256
 

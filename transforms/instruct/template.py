@@ -20,12 +20,12 @@ from schemas.context import Context, Thing
 from schemas.dialogue import Kind, Language, Role, Turn
 from schemas.fingerprint import file_sha256
 from transforms.instruct.annotations import Annotations
-from transforms.instruct.chinese import name_in_chinese
-from transforms.instruct.colours import coloured
-from transforms.instruct.english import NUMBER_WORDS, plural
-from transforms.instruct.labels import Negatives
+from transforms.instruct.checks.speech import language_fault
+from transforms.instruct.names.chinese import name_in_chinese
+from transforms.instruct.names.colours import coloured
+from transforms.instruct.names.english import NUMBER_WORDS, plural
+from transforms.instruct.names.labels import Negatives
 from transforms.instruct.parse import with_image
-from transforms.instruct.speech import language_fault
 
 TEMPLATES_FILE = Path(__file__).with_name("templates.yaml")
 KINDS = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from chat_server import server
 
-from transforms.instruct.askers import close_askers
+from transforms.instruct.models.load import close_askers
 
 __all__ = ["server"]
 

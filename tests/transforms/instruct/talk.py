@@ -2,8 +2,8 @@
 
 from schemas.context import Context, Thing
 from schemas.dialogue import Dialogue, Kind, Language, Making, Role, Turn
-from transforms.instruct.checks import CheckPolicy, Fault, Known, judge
-from transforms.instruct.objects import Vocabulary
+from transforms.instruct.checks.judge import CheckPolicy, Fault, Known, judge
+from transforms.instruct.names.vocabulary import Vocabulary
 
 ROLES = {"Q": Role.PERSON, "A": Role.MODEL}
 MADE = Making(backend="template", model="", source="symbolic", prompt="", prompt_sha256="")

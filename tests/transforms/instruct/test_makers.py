@@ -17,9 +17,9 @@ from schemas.context import Context
 from schemas.dialogue import Dialogue, DialogueFault, Kind
 from schemas.errors import RunFailedError
 from tests.transforms.instruct.talk import boxes
-from transforms.instruct import asking
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.making import Row, as_dialogue, make_missing
+from transforms.instruct.models import server as server_module
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.subjects import Subject
 from transforms.shards.pool import PoolImages
@@ -39,7 +39,7 @@ def images(draw_pool, tmp_path: Path) -> Iterator[PoolImages]:
 @pytest.fixture
 def load(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     monkeypatch.setenv("SOME_KEY", KEY)
-    monkeypatch.setattr(asking, "_LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(server_module, "_LONGEST_PAUSE_S", 0.05)
 
     def load(**settings: Any) -> ModelMaker:
         asked = {"backend": "endpoint", "model": "m", "url": server.url, "api_key_env": "SOME_KEY"}

@@ -1,6 +1,6 @@
 import pytest
 
-from transforms.instruct.colours import coloured
+from transforms.instruct.names.colours import coloured
 
 
 @pytest.mark.parametrize(

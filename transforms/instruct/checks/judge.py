@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field, StrictInt
 
 from schemas.context import Context
 from schemas.dialogue import IMAGE_TOKEN, Dialogue, DialogueFault, Kind, Role
-from transforms.instruct.grounding import box_fault, count_fault, object_fault
-from transforms.instruct.objects import Vocabulary
+from transforms.instruct.checks.grounding import box_fault, count_fault, object_fault
+from transforms.instruct.checks.questions import Earlier
+from transforms.instruct.checks.speech import language_fault, leak, refusal
+from transforms.instruct.names.vocabulary import Vocabulary
 from transforms.instruct.parse import spoken
-from transforms.instruct.questions import Earlier
-from transforms.instruct.speech import language_fault, leak, refusal
 
 
 class CheckPolicy(BaseModel, extra="forbid", frozen=True):

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from schemas.errors import RunFailedError
 from transforms.chat.batches import Batches, UnlistedError, batch_line
 from transforms.chat.client import ChatError, Reply, WrongRequestError
-from transforms.instruct.policy import InstructPolicy
-from transforms.instruct.replies import (
+from transforms.instruct.models.replies import (
     OverBudgetError,
     Replies,
     Ticket,
     request_digest,
 )
-from transforms.instruct.requests import Request, usd_at_most
+from transforms.instruct.models.requests import Request, usd_at_most
+from transforms.instruct.policy import InstructPolicy
 
 if TYPE_CHECKING:
     from openai.types import Batch

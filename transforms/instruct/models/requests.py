@@ -9,14 +9,14 @@ from typing import Any
 
 from schemas.context import Context
 from schemas.dialogue import Kind, dialogue_id
-from transforms.instruct.policy import InstructPolicy
-from transforms.instruct.prompts import (
+from transforms.instruct.models.prompts import (
     Message,
     PromptFile,
     make_messages,
     nth_of,
     repaired_messages,
 )
+from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.subjects import Subject
 
 Picture = tuple[str, bytes]  # extension and encoded bytes

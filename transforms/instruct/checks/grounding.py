@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from schemas.context import Context
-from transforms.instruct.mention import Mention
-from transforms.instruct.objects import Vocabulary, number_in
+from transforms.instruct.names.mention import Mention
+from transforms.instruct.names.vocabulary import Vocabulary, number_in
 
 # What captions say of more things than anyone drew boxes around.
 _MANY = re.compile(

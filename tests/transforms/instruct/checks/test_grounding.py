@@ -2,8 +2,8 @@ import pytest
 
 from schemas.context import Answered, Context, Thing
 from tests.transforms.instruct.talk import boxes
-from transforms.instruct.grounding import box_fault, count_fault, object_fault
-from transforms.instruct.objects import Vocabulary
+from transforms.instruct.checks.grounding import box_fault, count_fault, object_fault
+from transforms.instruct.names.vocabulary import Vocabulary
 
 STREET = Context(captions=("A man walks past a shop",), things=boxes(person=2, car=3))
 VOCABULARY = Vocabulary(["shop", "red panda"])

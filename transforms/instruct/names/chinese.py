@@ -8,7 +8,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 
-from transforms.instruct.mention import Mention
+from transforms.instruct.names.mention import Mention
 
 # A category, then its names.
 _CATEGORIES = """

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 from schemas.context import Context
-from transforms.instruct.objects import Vocabulary
+from transforms.instruct.names.vocabulary import Vocabulary
 
 Negatives = Literal["random", "popular", "adversarial"]
 

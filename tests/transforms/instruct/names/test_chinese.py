@@ -4,10 +4,10 @@ import pytest
 
 from schemas.context import Context
 from tests.transforms.instruct.talk import boxes
-from transforms.instruct import english
-from transforms.instruct.chinese import _names
-from transforms.instruct.grounding import count_fault, object_fault
-from transforms.instruct.objects import Vocabulary, number_in
+from transforms.instruct.checks.grounding import count_fault, object_fault
+from transforms.instruct.names import english
+from transforms.instruct.names.chinese import _names
+from transforms.instruct.names.vocabulary import Vocabulary, number_in
 
 STREET = Context(captions=("一个男人走过一家商店。",), things=boxes(person=2, car=3))
 VOCABULARY = Vocabulary(["商店", "dog"])

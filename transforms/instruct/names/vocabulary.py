@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from transforms.instruct import english
-from transforms.instruct.chinese import ChineseNames
-from transforms.instruct.chinese import number_in as number_in_chinese
-from transforms.instruct.mention import Mention
+from transforms.instruct.names import english
+from transforms.instruct.names.chinese import ChineseNames
+from transforms.instruct.names.chinese import number_in as number_in_chinese
+from transforms.instruct.names.mention import Mention
 
 # After these a thing is named that is not there.
 _DENYING = frozenset(

@@ -18,11 +18,11 @@ from transforms.chat.client import Reply
 from transforms.hub.errors import ModelError
 from transforms.hub.load import faults, load_model, load_processor
 from transforms.hub.policy import ModelPolicy
-from transforms.instruct.failures import Failures
+from transforms.instruct.models.failures import Failures
+from transforms.instruct.models.prompts import Message
+from transforms.instruct.models.replies import Replies, request_digest
+from transforms.instruct.models.requests import Request
 from transforms.instruct.policy import InstructPolicy
-from transforms.instruct.prompts import Message
-from transforms.instruct.replies import Replies, request_digest
-from transforms.instruct.requests import Request
 
 # For templates that ask: else one puts in the day's date, and others let the model think aloud.
 _TEMPLATE = {"date_string": "26 Jul 2024", "enable_thinking": False}

@@ -1,8 +1,8 @@
 import pytest
 
-from transforms.instruct.english import categories, plural, singular
-from transforms.instruct.mention import Mention
-from transforms.instruct.objects import Vocabulary, number_in
+from transforms.instruct.names.english import categories, plural, singular
+from transforms.instruct.names.mention import Mention
+from transforms.instruct.names.vocabulary import Vocabulary, number_in
 
 
 def named(text: str, *labels: str) -> list[tuple[str, int | None, bool]]:

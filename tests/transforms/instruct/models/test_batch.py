@@ -13,9 +13,9 @@ from schemas.context import Context
 from schemas.dialogue import DialogueFault, Kind
 from schemas.errors import RunFailedError
 from transforms.chat.batches import Batches
-from transforms.instruct.batching import BatchAsker
 from transforms.instruct.makers import ModelMaker, load_maker
 from transforms.instruct.making import MADE_SCHEMA, make_missing
+from transforms.instruct.models.batch import BatchAsker
 from transforms.instruct.policy import InstructPolicy
 from transforms.instruct.subjects import Subject
 

@@ -10,10 +10,10 @@ from tiny_models import llava_folder
 from schemas.context import Context
 from schemas.dialogue import DialogueFault, Kind
 from schemas.errors import BadInputError
-from transforms.instruct.local import LocalAsker, load_local
 from transforms.instruct.makers import ModelMaker, load_maker
+from transforms.instruct.models.local import LocalAsker, load_local
+from transforms.instruct.models.requests import first_request
 from transforms.instruct.policy import InstructPolicy, making_identity
-from transforms.instruct.requests import first_request
 from transforms.instruct.subjects import Subject
 from transforms.shards.pool import PoolImages
 

@@ -9,12 +9,12 @@ from typing import Protocol
 from schemas.fingerprint import fingerprint
 from transforms.chat.batches import Batches
 from transforms.chat.client import ChatClient, Reply, load_chat_client
-from transforms.instruct.asking import ServerAsker
-from transforms.instruct.batching import BatchAsker
-from transforms.instruct.failures import Failures
+from transforms.instruct.models.batch import BatchAsker
+from transforms.instruct.models.failures import Failures
+from transforms.instruct.models.replies import REPLIES_FILE, Replies
+from transforms.instruct.models.requests import Request
+from transforms.instruct.models.server import ServerAsker
 from transforms.instruct.policy import InstructPolicy, chat_identity
-from transforms.instruct.replies import REPLIES_FILE, Replies
-from transforms.instruct.requests import Request
 
 _opened = ExitStack()  # clients and replies, which live as long as the process
 
@@ -52,12 +52,12 @@ def close_askers() -> None:
     for cached in (_client, _replies, _failures):
         cached.cache_clear()
     _opened.close()
-    if (local := sys.modules.get("transforms.instruct.local")) is not None:
+    if (local := sys.modules.get("transforms.instruct.models.local")) is not None:
         local.load_local.cache_clear()
 
 
 def _local(policy: InstructPolicy, replies: Replies) -> Asker:
-    from transforms.instruct.local import LocalAsker, load_local  # torch is slow to import
+    from transforms.instruct.models.local import LocalAsker, load_local  # torch is slow to import
 
     assert policy.chat is not None
     return LocalAsker(

@@ -5,8 +5,8 @@ import pytest
 
 from schemas.context import Context
 from tests.transforms.instruct.talk import boxes
-from transforms.instruct.labels import Labels
-from transforms.instruct.objects import Vocabulary
+from transforms.instruct.names.labels import Labels
+from transforms.instruct.names.vocabulary import Vocabulary
 
 # Dogs are seen often; forks only beside knives.
 CONTEXTS = [Context(things=boxes(dog=1))] * 8 + [Context(things=boxes(fork=1, knife=1))]

@@ -12,10 +12,10 @@ from transforms.chat.client import (
     Reply,
     WrongRequestError,
 )
-from transforms.instruct.failures import Failures
+from transforms.instruct.models.failures import Failures
+from transforms.instruct.models.replies import Replies, Ticket, request_digest
+from transforms.instruct.models.requests import Request, usd_at_most
 from transforms.instruct.policy import InstructPolicy
-from transforms.instruct.replies import Replies, Ticket, request_digest
-from transforms.instruct.requests import Request, usd_at_most
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 

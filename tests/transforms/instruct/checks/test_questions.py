@@ -1,6 +1,6 @@
 import pytest
 
-from transforms.instruct.questions import Earlier
+from transforms.instruct.checks.questions import Earlier
 
 
 def repeats(first: str, second: str) -> bool:

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from transforms.instruct.english import NUMBER_WORDS
+from transforms.instruct.names.english import NUMBER_WORDS
 from transforms.measure.stop_words import STOP_WORDS
 
 _WORD = re.compile(r"[^\W_]+")

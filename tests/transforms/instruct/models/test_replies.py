@@ -8,12 +8,12 @@ import pytest
 from schemas.errors import RunFailedError
 from schemas.report import Spend
 from transforms.chat.client import Reply
-from transforms.instruct.policy import BudgetPolicy
-from transforms.instruct.replies import (
+from transforms.instruct.models.replies import (
     OverBudgetError,
     Replies,
     request_digest,
 )
+from transforms.instruct.policy import BudgetPolicy
 
 SAID = Reply(text="a dog", tokens_in=100, tokens_out=10)
 FREE = BudgetPolicy()

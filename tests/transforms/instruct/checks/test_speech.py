@@ -1,6 +1,6 @@
 import pytest
 
-from transforms.instruct.speech import language_fault, leak, refusal
+from transforms.instruct.checks.speech import language_fault, leak, refusal
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from schemas.dialogue import Dialogue, Kind
 from schemas.errors import BadInputError
 from schemas.fingerprint import file_sha256
 from tests.transforms.instruct.talk import MADE, boxes
-from transforms.instruct.checks import CheckPolicy, Known, first_fault
-from transforms.instruct.objects import Vocabulary
+from transforms.instruct.checks.judge import CheckPolicy, Known, first_fault
+from transforms.instruct.models.prompts import PROMPTS_DIR, Prompt, load_prompts, quote
+from transforms.instruct.names.vocabulary import Vocabulary
 from transforms.instruct.parse import parse_answer, parse_blocks
 from transforms.instruct.policy import InstructPolicy, check_policy, making_identity
-from transforms.instruct.prompts import PROMPTS_DIR, Prompt, load_prompts, quote
 
 SERVED = {"backend": "endpoint", "model": "m", "url": "http://127.0.0.1:9/v1"}
 
