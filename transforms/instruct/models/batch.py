@@ -6,7 +6,7 @@ before it is submitted, so that one is found again of which a run that died neve
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,20 +46,17 @@ class BatchAsker:
 
         Raises: RunFailedError: the server takes no batch."""
         lines: list[bytes] = []
-        tickets: dict[str, Ticket] = {}
-        size = 0
+        name, size = _new_name(), 0
         for digest, sent in self._new(requests):
-            ticket = self._reserved(digest, sent)
-            if ticket is None:
+            if not self._is_reserved(digest, sent, name):
                 continue
-            tickets[digest] = ticket
             lines.append(batch_line(digest, sent))
             size += len(lines[-1])
             if len(lines) >= MOST_IN_A_BATCH or size >= MOST_BYTES:
-                self._submit(lines, tickets)
-                lines, tickets, size = [], {}, 0
+                self._submit(lines, name)
+                lines, name, size = [], _new_name(), 0
         if lines:
-            self._submit(lines, tickets)
+            self._submit(lines, name)
 
     def collect(self, requests: Iterable[Request]) -> None:
         """Bring all that is waited for, however long it takes.
@@ -109,21 +106,22 @@ class BatchAsker:
         for ticket in tickets.values():
             end(ticket)
 
-    def _submit(self, lines: Sequence[bytes], tickets: Mapping[str, Ticket]) -> None:
-        name = _UNHEARD + uuid.uuid4().hex
-        self.replies.wait_for(name, tickets)
+    def _submit(self, lines: Sequence[bytes], name: str) -> None:
+        """Requests that wait already, under a name of ours."""
+        tickets = self.replies.waiting_in(name)
         self.replies.wait_for(self.batches.submit(lines, name), tickets)
 
-    def _reserved(self, digest: str, request: Sent) -> Ticket | None:
-        """A ticket, if the budget allows one."""
+    def _is_reserved(self, digest: str, request: Sent, name: str) -> bool:
+        """Whether the budget allows a request in the batch of a name."""
         budget = self.policy.budget.model_copy(update={"requests_per_minute": None})
+        most = usd_at_most(request["messages"], self.policy)
         try:
-            ticket = self.replies.reserve(usd_at_most(request["messages"], self.policy), budget)
+            self.replies.reserve(most, budget, (digest, name))
         except OverBudgetError:
             self.over_budget.add(digest)
-            return None
+            return False
         self.over_budget.discard(digest)
-        return ticket
+        return True
 
     def _collect(self, name: str) -> None:
         """Wait for a batch and store what it gave."""
@@ -162,3 +160,7 @@ class BatchAsker:
             self.replies.lose(ticket)
         else:
             self.replies.put(ticket, digest, reply, self.policy.budget)
+
+
+def _new_name() -> str:
+    return _UNHEARD + uuid.uuid4().hex

@@ -121,8 +121,12 @@ class Replies:
             refused=refused,
         )
 
-    def reserve(self, usd: float, budget: BudgetPolicy) -> Ticket:
+    def reserve(
+        self, usd: float, budget: BudgetPolicy, waits: tuple[str, str] | None = None
+    ) -> Ticket:
         """Set the most that a request may cost aside, and wait for its turn in the minute.
+
+        Args: waits: the request's digest, and the batch that it is to wait in.
 
         Raises: OverBudgetError: the cap does not allow it."""
         with self._transaction() as db:
@@ -139,6 +143,8 @@ class Replies:
             after = turn + 60 / per_minute if per_minute else next_at
             db.execute("UPDATE totals SET reserved = reserved + ?, next_at = ?", (usd, after))
             number = db.execute("INSERT INTO asked (usd) VALUES (?)", (usd,)).lastrowid
+            if waits is not None:
+                db.execute("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", (*waits, number))
         time.sleep(max(0.0, turn - time.time()))
         return Ticket(number or 0, usd)
 

@@ -122,6 +122,24 @@ def test_what_could_not_be_submitted_costs_nothing(batch_server: BatchServer, lo
     assert (len(batch_server.batches), spend.requests, spend.lost) == (1, 6, 0)
 
 
+def test_a_run_that_dies_before_it_submits_pays_nothing(
+    batch_server: BatchServer, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = load()
+
+    def die(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Batches, "submit", die)
+    with pytest.raises(KeyboardInterrupt):
+        make(maker)
+    monkeypatch.undo()
+    maker.asker.replies.note_lost()  # as the next run begins
+    assert {row["fault"] for row in make(load())} == {None}
+    spend = maker.asker.replies.spend()
+    assert (len(batch_server.batches), spend.requests, spend.lost) == (1, 6, 0)
+
+
 @pytest.mark.parametrize("lists", [True, False])
 def test_a_run_that_dies_between_submitting_and_hearing_finds_its_batch(
     lists: bool, batch_server: BatchServer, load: Load, monkeypatch: pytest.MonkeyPatch
