@@ -11,13 +11,13 @@ import pytest
 from chat_server import Server, reply, server
 from small_run import RECIPE
 
-from pipelines.job import Job
+from pipelines.job import INSTRUCT, Job
 from pipelines.look.dialogues import dialogues_of
 from pipelines.look.why import explain
 from pipelines.recipe_file import make_recipe
 from pipelines.report import make_report
 from schemas.dialogue import read_record
-from schemas.errors import BadInputError
+from schemas.errors import BadInputError, RunFailedError
 from schemas.layout import plan_manifest
 from transforms.corpora.verify import verify_corpus
 from transforms.instruct.ledger import read_counts, read_ledger
@@ -216,6 +216,26 @@ def test_annotations_are_known_by_what_they_hold(done: Job, tmp_path: Path) -> N
     path.write_text("{}\n")
     with pytest.raises(BadInputError, match=r"objects\.jsonl, line 1: name the image"):
         with_dialogues(done, annotations=str(path)).check()
+
+
+def test_files_that_are_edited_while_a_run_goes_on_end_it(done: Job, tmp_path: Path) -> None:
+    path = tmp_path / "objects.jsonl"
+    path.write_text(json.dumps({"url": "http://pool.test/0.jpg", "objects": []}) + "\n")
+    job = with_dialogues(done, annotations=str(path))
+    place, policy = job.dialogues(NAME), job.recipe.instruct[NAME]
+    unit, *_ = cut_by_shard(str(job.decision))
+    assert list(survey(unit, place, policy))
+    path.write_text(json.dumps({"url": "http://pool.test/1.jpg", "objects": []}) + "\n")
+    with pytest.raises(RunFailedError, match="were edited while the run went on"):
+        list(survey(unit, place, policy))
+
+
+def test_all_units_are_told_done_at_the_end(job: Job) -> None:
+    commits = [unit for unit in job.unit_manifests() if unit.stage == INSTRUCT]
+    planned = [unit.planned for unit in commits]
+    committed_now = [len(list(unit.folder.glob(unit.pattern))) for unit in commits]
+    assert committed_now == planned
+    assert len(planned) == 4
 
 
 def test_a_corpus_and_dialogues_need_names_of_their_own(done: Job) -> None:
