@@ -1,6 +1,7 @@
 """Dialogues by a model, against a server of the tests' own, on loopback."""
 
 import base64
+import contextlib
 import json
 import threading
 import time
@@ -231,6 +232,34 @@ def test_a_request_over_which_a_run_ended_ends_no_other(
     with pytest.raises(RunFailedError, match="run again"):
         made(load(patience_s=0.1), images)
     assert made(load(patience_s=5.0), images)["fault"] == DialogueFault.NO_REPLY.value
+
+
+def test_an_answer_that_drips_is_not_waited_for(load: Load, images: PoolImages) -> None:
+    asked: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(1)
+            body = json.dumps(reply(TALK)[2]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            pause_s = 0.05 if len(asked) == 1 else 0.0  # a byte at a time, never silent for long
+            with contextlib.suppress(ConnectionError):
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(pause_s)
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    with listen(Handler) as url:
+        maker = load(url=url, timeout_s=0.5)
+        began = time.monotonic()
+        assert made(maker, images)["fault"] is None
+    assert time.monotonic() - began < 10  # the whole answer would have taken longer
+    spend = maker.asker.replies.spend()
+    assert (len(asked), spend.requests, spend.lost) == (2, 2, 1)
 
 
 def test_a_server_that_cannot_be_reached_for_a_while_loses_nothing(
