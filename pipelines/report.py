@@ -88,7 +88,8 @@ def told_spend(spend: Spend) -> str:
     """In one line."""
     lost = f", {spend.lost:,} of them for nothing" if spend.lost else ""
     tokens = f"{spend.tokens_in:,} tokens in and {spend.tokens_out:,} out"
-    return f"spent: {spend.requests:,} requests{lost}, {tokens}, {spend.usd:.4f} USD"
+    usd = f"{spend.usd:.4f} USD"
+    return f"spent in this RUN so far: {spend.requests:,} requests{lost}, {tokens}, {usd}"
 
 
 def _dialogues_table(name: str, found: Dialogues) -> Table:

@@ -10,7 +10,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class Thing(BaseModel, frozen=True, extra="forbid"):
     """An object and its box."""
 
-    label: str = Field(min_length=1)
+    label: str = Field(min_length=1, pattern=r"[^\W\d_]", description="With a letter in it.")
     box: tuple[Share, Share, Share, Share] = Field(
         description="x1, y1, x2, y2 as shares of width and height, from the upper left corner."
     )

@@ -5,13 +5,13 @@ import sys
 
 from aiohttp import web
 
-_PLACES = ("left", "right", "upper", "lower", "middle", "far")
+_PLACES = ("upper", "lower", "inner", "outer", "middle", "far")
 
 
 def _turns(seed: int) -> str:
     return "\n===\n".join(
         f"Question:\nWhat is to be said of the {place} part of the picture?\n===\nAnswer:\nIn the"
-        f" {place} part a dog runs over grass of shade {seed:x} beside a river, and a few leaves"
+        f" {place} part a dog runs over grass of tone {seed} beside a river, and a few leaves"
         " lie about on the ground."
         for place in _PLACES
     )

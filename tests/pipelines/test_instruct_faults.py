@@ -24,8 +24,11 @@ def write_recipe(small_web: Path, to: Path, at: str, **policy: Any) -> Path:
     content = yaml.safe_load(small_web.read_text())
     content["input"]["list"] = str(small_web.parent / content["input"]["list"])
     content["rules"] = [{"caption": {"min_words": 1, "min_chars": 1}}, {"exact_duplicate": {}}]
-    asked = {"backend": "endpoint", "model": "m", "url": at, "concurrency": IN_FLIGHT}
-    content["instruct"] = {"talk": {**asked, "shares": {"conversation": 1}, **policy}}
+    asked = {"backend": "endpoint", "model": "m", "url": at, "shares": {"conversation": 1}}
+    talk = {**asked, **policy}
+    content["instruct"] = {"talk": talk}
+    if talk["backend"] == "endpoint":
+        talk["concurrency"] = IN_FLIGHT
     to.write_text(yaml.safe_dump(content))
     return to
 

@@ -87,7 +87,7 @@ class Batches:
                 completion_window="24h",
                 metadata={_MARK: name},
             ).id
-        except openai.APIConnectionError:
+        except (openai.APIConnectionError, openai.InternalServerError, openai.ConflictError):
             with contextlib.suppress(UnlistedError):
                 if (batch := self._named(name)) is not None:
                     return batch
@@ -139,18 +139,19 @@ class Batches:
 
 
 def _results(text: str) -> Iterator[tuple[str, Any]]:
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not splitlines: JSON may hold other ends of lines
         try:
             found = json.loads(line)
-            one = found["custom_id"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError):
             continue
-        yield one, _body(found)
+        if isinstance(found, dict) and isinstance(one := found.get("custom_id"), str):
+            yield one, _body(found)
 
 
 def _body(found: dict[str, Any]) -> Any:
     """An answer's body; of what the server did not run its error, in the form of a body."""
-    response = found.get("response") or {}
+    response = found.get("response")
+    response = response if isinstance(response, dict) else {}
     body, error = response.get("body"), found.get("error")
     if error or response.get("status_code") != 200:
         told = body.get("error") if isinstance(body, dict) else None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Codes of status 400 that speak of what was sent, not of how: OpenAI's and Azure's.
 REFUSALS = {"content_filter", "content_policy_violation", "image_parse_error"}
 BUSY = {408, 409, 429}
+NO_USE = {401, 402, 403, 404}  # of statuses: whatever is asked
+MOST_TOKENS = 10**9  # that a server may tell of one request; more is no number
 LONGEST = 1 << 20  # bytes of an answer
 NO_KEY = "no-key-given"  # the library insists on one, and would else take OPENAI_API_KEY's
 
@@ -96,18 +98,14 @@ class ChatClient:
         try:
             with completions.create(**_unlooked_at(request)) as response:
                 said = _read(response.iter_bytes(), self.timeout_s)
-        except (
-            openai.AuthenticationError,
-            openai.PermissionDeniedError,
-            openai.NotFoundError,
-        ) as err:
-            # Without the server's words, which may repeat the key.
-            raise RunFailedError(
-                f"{self.url} refuses model {request['model']} with status {err.status_code}: see to"
-                " `url`, `model` and the key in `api_key_env`."
-            ) from None
         except openai.APIStatusError as err:
-            if err.code in REFUSALS:
+            if err.status_code in NO_USE or err.status_code < 400:
+                # Without the server's words, which may repeat the key.
+                raise RunFailedError(
+                    f"{self.url} refuses model {request['model']} with status {err.status_code}:"
+                    " see to `url`, `model`, the key in `api_key_env` and what is paid for."
+                ) from None
+            if isinstance(err.code, str) and err.code in REFUSALS:
                 return self._refusal(f"status {err.status_code}, {err.message}")
             raise self._of_status(err) from None
         except (openai.OpenAIError, httpx2.HTTPError, TimeoutError) as err:
@@ -149,9 +147,11 @@ class ChatClient:
         tokens_in = _count(usage, "prompt_tokens")
         tokens_out = _count(usage, "completion_tokens")
         if error:
-            told = f"an error ({_item(error, 'message') or error})"
-            if _item(error, "code") in REFUSALS:
+            told, code = f"an error ({_item(error, 'message') or error})", _item(error, "code")
+            if isinstance(code, str) and code in REFUSALS:
                 return self._refusal(told)
+            if isinstance(code, int) and (code in BUSY or code >= 500):
+                raise LostServerError(self._told(told), is_busy=code in BUSY, is_there=True)
             raise WrongRequestError(self._told(told))
         choice = _item(_item(said, "choices"), 0)
         message, why = _item(choice, "message"), _item(choice, "finish_reason")
@@ -161,7 +161,7 @@ class ChatClient:
         content = _item(message, "content")
         if not isinstance(message, dict) or not isinstance(content, str | None):
             raise ChatError(self._told("an answer that is no chat completion"))
-        text = (content or "").encode("utf-8", "replace").decode()  # halves of characters
+        text = self.hide((content or "").encode("utf-8", "replace").decode())  # half characters
         is_cut = why == "length"
         return Reply(text=text, tokens_in=tokens_in, tokens_out=tokens_out, is_cut=is_cut)
 
@@ -171,8 +171,11 @@ class ChatClient:
 
     def _told(self, why: str) -> str:
         text = " ".join(why.encode("utf-8", "replace").decode().split())
-        line = text.replace(self.key, "***")[:300].rstrip(".")
-        return f"{self.url} gave no reply: {line}."
+        return f"{self.url} gave no reply: {self.hide(text)[:300].rstrip('.')}."
+
+    def hide(self, text: str) -> str:
+        """A text without the key, which some servers repeat."""
+        return text.replace(self.key, "***")
 
 
 def load_chat_client(
@@ -189,6 +192,8 @@ def load_chat_client(
         api_key=key,
         timeout=timeout_s,
         max_retries=retries,
+        # What is asked goes to the server that was named, and nowhere else.
+        http_client=openai.DefaultHttpxClient(follow_redirects=False, timeout=timeout_s),
         # Names of accounts in the environment are meant for OpenAI's own server.
         default_headers={"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()},  # pyright: ignore[reportArgumentType]
     )
@@ -221,7 +226,8 @@ def _was_sent(err: Exception) -> bool:
     import httpx2
 
     cause = err.__cause__ or err
-    return not isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+    unsent = httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout
+    return not isinstance(cause, unsent | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError)
 
 
 def _read(parts: Iterable[bytes], seconds: float) -> Any:
@@ -255,4 +261,5 @@ def _item(of: Any, name: str | int) -> Any:
 
 def _count(usage: Any, name: str) -> int | None:
     found = _item(usage, name)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
+    is_count = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MOST_TOKENS
+    return found if is_count else None

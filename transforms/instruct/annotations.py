@@ -19,8 +19,8 @@ from transforms.instruct.names.vocabulary import Vocabulary
 class Annotation(BaseModel, extra="ignore"):
     """One line: whose image, and what is known of it."""
 
-    uid: str | None = None
-    url: str | None = None
+    uid: str | None = Field(default=None, min_length=1)
+    url: str | None = Field(default=None, min_length=1)
     objects: tuple[Thing, ...] | None = Field(default=None, description="[]: there are none.")
     questions: tuple[Answered, ...] = ()
     ocr_tokens: tuple[str, ...] = ()
@@ -29,6 +29,8 @@ class Annotation(BaseModel, extra="ignore"):
     def _names_an_image(self) -> Self:
         if (self.uid is None) == (self.url is None):
             raise ValueError("name the image by its `uid` or by its `url`")
+        if not self.model_fields_set & {"objects", "questions", "ocr_tokens"}:
+            raise ValueError("neither `objects` nor `questions` nor `ocr_tokens`")
         return self
 
 

@@ -10,6 +10,7 @@ from transforms.hub.policy import ModelPolicy
 from transforms.instruct import template
 from transforms.instruct.annotations import Annotations, read_annotations
 from transforms.instruct.checks.judge import Known, first_fault
+from transforms.instruct.checks.speech import refusal
 from transforms.instruct.making import Images, Maker, Planned, Row, made_row
 from transforms.instruct.models.batch import BatchAsker
 from transforms.instruct.models.load import Asker, load_asker
@@ -164,6 +165,9 @@ class ModelMaker:
         try:
             turns = _turns_of(reply, request)
         except ParseError as err:
+            declined = refusal(reply.text)
+            if declined is not None:
+                return _Read(reply.text, reason=DialogueFault.REFUSAL, detail=declined)
             return _Read(reply.text, reason=DialogueFault.UNPARSABLE, detail=str(err))
         subject, kind, number = planned
         dialogue = Dialogue(

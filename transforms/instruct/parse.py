@@ -7,7 +7,7 @@ from schemas.dialogue import IMAGE_TOKEN, Role, Turn
 
 # Of questions and answers, in either language, each in a line of its own: LLaVA's form.
 _QUESTION, _ANSWER = ("Question:", "问题：", "问题:"), ("Answer:", "回答：", "回答:")
-_PARTED = re.compile(r"^\s*={3,}\s*$", re.MULTILINE)
+_PARTED = re.compile(r"^[ \t]*={3,}[ \t]*$", re.MULTILINE)
 _THINKING = "<think>"
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"^```\w*\n(.*)\n```$", re.DOTALL)
@@ -29,8 +29,13 @@ def parse_blocks(reply: str) -> tuple[Turn, ...]:
 
 
 def parse_answer(reply: str, question: str) -> tuple[Turn, ...]:
-    """Two turns: the question that was asked for the person, and the whole reply."""
-    asked, said = Turn(role=Role.PERSON, text=question), Turn(role=Role.MODEL, text=_bare(reply))
+    """Two turns: the question that was asked for the person, and the whole reply.
+
+    Raises: ParseError: it is a talk."""
+    text = _bare(reply)
+    if _PARTED.search(text) or text.startswith((*_QUESTION, *_ANSWER)):
+        raise ParseError("questions and answers where one answer was asked for")
+    asked, said = Turn(role=Role.PERSON, text=question), Turn(role=Role.MODEL, text=text)
     return with_image([asked, said])
 
 

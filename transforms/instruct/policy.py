@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, model_validator
 
@@ -20,8 +20,8 @@ from transforms.instruct.template import KINDS as TEMPLATE_KINDS
 from transforms.instruct.template import templates_sha256
 
 Format = Literal["llava", "lavis", "sharegpt", "openai"]
-PositiveShare = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-PositiveCount = Annotated[StrictInt, Field(gt=0)]
+PositiveShare = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+PositiveCount = Annotated[StrictInt, Field(gt=0, le=10**9)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # Shares where a recipe names none. What is rare is rare because few images have boxes.
@@ -174,8 +174,14 @@ class InstructPolicy(BaseModel, extra="forbid", frozen=True):
         for name in type(self).model_fields.keys() - _EVERYWHERE - _OF_BACKEND[self.backend]:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"`{name}` means nothing to backend {self.backend}")
-        if self.url is not None and urlsplit(self.url).username is not None:
-            raise ValueError("a key stands in no url: name its variable in `api_key_env`")
+        if self.url is not None:
+            self._check_url(urlsplit(self.url))
+
+    def _check_url(self, parts: SplitResult) -> None:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"`url` begins with http:// or https:// and a host: {self.url}")
+        if parts.username is not None or parts.query:
+            raise ValueError("a key stands in no `url`: name its variable in `api_key_env`")
 
     def _check_backend(self) -> None:
         """Raises: ValueError: the backend lacks what it needs, or cannot make a kind."""

@@ -5,12 +5,11 @@ chains of thought and detailed descriptions cannot be made this way.
 """
 
 import functools
-import itertools
 import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from schemas.context import Context, Thing
 from schemas.dialogue import Kind, Language, Role, Turn
 from schemas.fingerprint import file_sha256
 from transforms.instruct.annotations import Annotations
+from transforms.instruct.checks.grounding import vague_categories
 from transforms.instruct.checks.speech import language_fault
 from transforms.instruct.names.chinese import name_in_chinese
 from transforms.instruct.names.colours import coloured
@@ -38,6 +38,8 @@ KINDS = (
 )
 _MOST_COUNTED = 8  # with more boxes of a kind, annotators may have left off
 _LONGEST_TALK = 4  # exchanges
+_LEAST_SIDE = 0.02  # of a box, as a share: smaller things are hardly seen
+_UNCOUNTED = frozenset({"skis", "scissors", "broccoli"})  # neither `a skis` nor `two skis`
 _YES_NO: Mapping[Language, tuple[str, str]] = {"en": ("no", "yes"), "zh": ("没有", "有")}
 
 
@@ -49,6 +51,8 @@ class Exchange:
     answer: str
     bare: str  # the question without a wording around it, for the model to ask
     family: str  # of the wording
+    sentence: str = ""  # the answer as it is said in a talk, where it is not the same
+    thing: str = ""  # that it is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +78,20 @@ def make_turns(
             made = _joined(material, rng)
         case _:
             found = list(_MAKERS[kind](material, rng))
-            made = [_nth(found, seed, number)] if found else []
+            made = _nth(found, seed, number)
     if not made:
         return None
     turns = [
         Turn(role=role, text=text)
         for each in made
-        for role, text in ((Role.PERSON, each.question), (Role.MODEL, each.answer))
+        for role, text in ((Role.PERSON, each.question), (Role.MODEL, _said(each, kind)))
     ]
     return with_image(turns)
+
+
+def _said(each: Exchange, kind: Kind) -> str:
+    """In a talk whole sentences, where there are."""
+    return (kind is Kind.CONVERSATION and each.sentence) or each.answer
 
 
 def possible(material: Material) -> frozenset[Kind]:
@@ -90,10 +99,10 @@ def possible(material: Material) -> frozenset[Kind]:
     return frozenset(kind for kind in KINDS if make_turns(kind, material, "") is not None)
 
 
-def _nth(found: Sequence[Exchange], seed: str, number: int) -> Exchange:
-    """One after the other, in an order of the seed's."""
+def _nth(found: Sequence[Exchange], seed: str, number: int) -> list[Exchange]:
+    """One after the other, in an order of the seed's; none once all have been."""
     order = random.Random(seed).sample(range(len(found)), len(found))
-    return found[order[number % len(found)]]
+    return [found[place] for place in order[number : number + 1]]
 
 
 def templates_sha256() -> str:
@@ -108,8 +117,11 @@ def _short_answers(material: Material, rng: random.Random) -> Iterator[Exchange]
         yield from answered
         return
     if material.language == "en":  # colours are read in English only
+        several = _several(material)
         for thing, colour in sorted(coloured(material.context.captions).items()):
-            yield _worded(material, rng, "colour", colour, thing=thing)
+            if thing not in several:
+                exchange = _worded(material, rng, "colour", colour, thing=thing)
+                yield replace(exchange, sentence=f"The {thing} is {colour}.", thing=thing)
     yield from _descriptions(material, rng)
 
 
@@ -125,47 +137,67 @@ def _of_people(material: Material, rng: random.Random) -> Iterator[Exchange]:
 
 def _descriptions(material: Material, rng: random.Random) -> Iterator[Exchange]:
     told = (c for c in material.context.captions if language_fault(c, material.language) is None)
-    for caption in itertools.islice(told, 1):
+    for caption in told:
         yield _worded(material, rng, "describe", _as_sentence(caption))
+
+
+def _several(material: Material) -> frozenset[str]:
+    """Names of which a caption has more than one: there is no such thing as the dog."""
+    found: set[str] = set()
+    for caption in material.context.captions:
+        mentions = list(material.annotations.vocabulary.mentions(caption))
+        often = Counter(mention.name for mention in mentions)
+        found |= {m.name for m in mentions if often[m.name] > 1 or (m.count or 1) > 1}
+    return frozenset(found)
 
 
 def _presences(material: Material, rng: random.Random) -> Iterator[Exchange]:
     """As many that are there as that are not (POPE, Li et al. 2023)."""
-    there = sorted({thing.label for thing in material.context.things or ()})
+    there = sorted({thing.label for thing in material.context.things or ()} - _UNCOUNTED)
     everywhere, how = material.annotations, material.negatives
     absent = everywhere.labels.absent(material.context, everywhere.vocabulary, how, rng)
     if material.context.things is None or not there or absent is None:
         return
     is_there = rng.random() < 0.5
     name = _name(material, rng.choice(there) if is_there else absent)
-    if name is not None:
-        a_thing = _with_article(name) if material.language == "en" else name
-        yield _worded(
-            material, rng, "yes_no", _YES_NO[material.language][is_there], a_thing=a_thing
-        )
+    if name is None or name in _UNCOUNTED:
+        return
+    answer = _YES_NO[material.language][is_there]
+    if material.language == "zh":
+        yield replace(_worded(material, rng, "yes_no", answer, a_thing=name), thing=name)
+        return
+    exchange = _worded(material, rng, "yes_no", answer, a_thing=_with_article(name))
+    told = f"Yes, there is {_with_article(name)}." if is_there else f"No, there is no {name}."
+    yield replace(exchange, sentence=told, thing=name)
 
 
 def _counts(material: Material, rng: random.Random) -> Iterator[Exchange]:
     """How many boxes have a label; without boxes, how many a caption says."""
     for name, count in sorted(_counted(material).items()):
         if material.language == "zh":
-            yield _worded(material, rng, "counting", str(count), things=name)
-        else:
-            answer = rng.choice([str(count), NUMBER_WORDS[count]])
-            yield _worded(material, rng, "counting", answer, things=plural(name))
+            exchange = _worded(material, rng, "counting", str(count), things=name)
+            yield replace(exchange, thing=name)
+            continue
+        exchange = _worded(material, rng, "counting", str(count), things=plural(name))
+        verb, things = ("is", name) if count == 1 else ("are", plural(name))
+        told = f"There {verb} {NUMBER_WORDS[count]} {things}."
+        yield replace(exchange, sentence=told, thing=name)
 
 
 def _counted(material: Material) -> dict[str, int]:
     """{name: how many there are}."""
     if material.context.things is not None:
         boxes = Counter(thing.label for thing in material.context.things)
-        few = ((_name(material, label), n) for label, n in boxes.items() if n < _MOST_COUNTED)
+        counted = boxes.keys() - _UNCOUNTED
+        few = ((_name(material, x), boxes[x]) for x in counted if boxes[x] < _MOST_COUNTED)
         return {name: count for name, count in few if name is not None}
     said: dict[str, set[int]] = {}
+    vague = vague_categories(material.context, material.annotations.vocabulary)
     for caption in material.context.captions:
         for mention in material.annotations.vocabulary.mentions(caption):
             is_ours = mention.name.isascii() == (material.language == "en")
             count = mention.count or 0
+            is_ours &= not mention.categories & vague
             if is_ours and not mention.denied and 0 < count < _MOST_COUNTED:
                 said.setdefault(mention.name, set()).add(count)
     return {name: counts.pop() for name, counts in said.items() if len(counts) == 1}
@@ -177,7 +209,7 @@ def _regions(material: Material, rng: random.Random) -> Iterator[Exchange]:
     alone = Counter(thing.label for thing in things)
     for thing in things:
         box, name = _as_text(thing), _name(material, thing.label)
-        if name is None:
+        if name is None or _is_tiny(thing):
             continue
         yield _worded(material, rng, "region_to_name", name, box=box)
         if alone[thing.label] == 1:
@@ -189,6 +221,11 @@ def _name(material: Material, label: str) -> str | None:
     if material.language == "en":
         return label if label.isascii() else None
     return name_in_chinese(label) if label.isascii() else label
+
+
+def _is_tiny(thing: Thing) -> bool:
+    left, top, right, bottom = thing.box
+    return min(right - left, bottom - top) < _LEAST_SIDE
 
 
 def _as_text(thing: Thing) -> str:
@@ -206,13 +243,18 @@ _MAKERS: Mapping[Kind, Callable[[Material, random.Random], Iterator[Exchange]]] 
 
 def _asked(material: Material, rng: random.Random, seed: str, number: int) -> list[Exchange]:
     """The model asks what one of the other kinds has an answer to."""
-    found = [each for maker in (_of_people, _colours, _counts) for each in maker(material, rng)]
-    if not found:
-        return []
-    chosen = _nth(found, seed, number)
+    makers = (_of_people, _colours, _more_than_one)
+    found = [each for maker in makers for each in maker(material, rng)]
     family = rng.choice(("ask", "ask_for"))
-    question = _wording(material, rng, family).format(answer=chosen.answer)
-    return [Exchange(question, chosen.bare, question, family)]
+    return [
+        Exchange(question, chosen.bare, question, family)
+        for chosen in _nth(found, seed, number)
+        for question in [_wording(material, rng, family).format(answer=chosen.answer)]
+    ]
+
+
+def _more_than_one(material: Material, rng: random.Random) -> Iterator[Exchange]:
+    return (each for each in _counts(material, rng) if each.answer != "1")
 
 
 def _colours(material: Material, rng: random.Random) -> Iterator[Exchange]:
@@ -220,12 +262,13 @@ def _colours(material: Material, rng: random.Random) -> Iterator[Exchange]:
 
 
 def _joined(material: Material, rng: random.Random) -> list[Exchange]:
-    """A description, then some of all else that is known."""
-    first = list(_descriptions(material, rng))
-    makers = (_of_people, _colours, _counts, _presences)
+    """A description, then some of all else that is known, each of another thing."""
+    first = list(_descriptions(material, rng))[:1]
+    makers = (_of_people, _colours, _more_than_one, _presences)
     others = [each for maker in makers for each in maker(material, rng)]
     rng.shuffle(others)
-    talk = [*first, *others][:_LONGEST_TALK]
+    by_thing = {each.thing or each.question: each for each in others}
+    talk = [*first, *by_thing.values()][:_LONGEST_TALK]
     return talk if len(talk) > 1 else []
 
 
@@ -252,7 +295,8 @@ def _with_article(label: str) -> str:
 
 def _as_sentence(caption: str) -> str:
     """With a capital and one full stop, without the space that some data sets put before it."""
-    text = re.sub(r"\s+([.,!?])", r"\1", caption.strip())
+    text = re.sub(r"\s+([.,!?])", r"\1", " ".join(caption.split()))
+    text = text.lower() if text.isupper() else text
     ended = text.endswith((".", "!", "?", "。", "！", "？"))
     chinese = any("\u4e00" <= char <= "\u9fff" for char in text)
     return text[:1].upper() + text[1:] + ("" if ended else "。" if chinese else ".")

@@ -120,13 +120,76 @@ def test_nothing_is_asked_twice(server: Server, load: Load, images: PoolImages) 
 def test_a_reply_with_a_fault_is_asked_for_once_more(
     server: Server, load: Load, images: PoolImages
 ) -> None:
-    replies = iter([reply("I'm sorry, I cannot see it."), reply(TALK)])
+    replies = iter([reply("The dog runs, I think."), reply(TALK)])
     server.speak = lambda asked: next(replies)
     row = made(load(), images)
     assert (row["fault"], row["repaired"]) == (None, True)
     *_, before, fault = server.asked[1]["messages"]
-    assert before == {"role": "assistant", "content": "I'm sorry, I cannot see it."}
+    assert before == {"role": "assistant", "content": "The dog runs, I think."}
     assert "(unparsable: neither a question nor an answer" in fault["content"]
+
+
+def test_who_declines_in_another_form_declines(
+    server: Server, load: Load, images: PoolImages
+) -> None:
+    server.speak = lambda asked: reply("I'm sorry, I cannot see it.")
+    row = made(load(repairs=0), images)
+    assert (row["fault"], row["detail"]) == (DialogueFault.REFUSAL.value, '"I\'m sorry"')
+
+
+def test_a_talk_is_no_description(server: Server, load: Load, images: PoolImages) -> None:
+    server.speak = lambda asked: reply(TALK)
+    row = made(load(repairs=0), images, Kind.DETAIL)
+    assert row["fault"] == DialogueFault.UNPARSABLE.value
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        fail(400, f"your key {KEY} is odd"),
+        (200, {}, {"error": {"message": f"no model for {KEY}"}}),
+        fail(307, Location="http://127.0.0.1:9/v1/chat/completions"),
+        fail(402),
+    ],
+)
+def test_no_fault_tells_the_key_or_asks_elsewhere(
+    fault: Reply, server: Server, load: Load, images: PoolImages
+) -> None:
+    server.speak = lambda asked: fault
+    try:
+        told = str(made(load(retries=0), images))
+    except RunFailedError as err:
+        told = str(err)
+    assert KEY not in told
+    assert len(server.asked) == 1
+
+
+def test_a_reply_that_holds_the_key_is_kept_without_it(
+    server: Server, load: Load, images: PoolImages
+) -> None:
+    server.speak = lambda asked: reply(TALK.replace("grass", f"grass {KEY}"))
+    assert KEY not in str(made(load(), images))
+
+
+def test_an_error_with_status_200_is_asked_again(
+    server: Server, load: Load, images: PoolImages
+) -> None:
+    busy: Reply = (200, {}, {"error": {"code": 429, "message": "later"}})
+    replies = iter([busy, reply(TALK)])
+    server.speak = lambda asked: next(replies)
+    assert made(load(), images)["fault"] is None
+
+
+@pytest.mark.parametrize("count", [2**63, 10**400, -1, 1.5, True])
+def test_what_is_no_number_of_tokens_is_not_told(
+    count: Any, server: Server, load: Load, images: PoolImages
+) -> None:
+    said = reply(TALK)[2]
+    said = {**said, "usage": {"prompt_tokens": count, "completion_tokens": 1}}
+    server.speak = lambda asked: (200, {}, said)
+    maker = load()
+    assert made(maker, images)["fault"] is None
+    assert maker.asker.replies.spend().tokens_in == 0
 
 
 @pytest.mark.parametrize("repairs", [0, 1])

@@ -76,7 +76,7 @@ def count_fault(
         category for thing in context.things for category in vocabulary.categories(thing.label)
     )
     stated = _stated(context, vocabulary)
-    vague = {c for c in _vague(context, vocabulary) if there[c] not in stated[c]}
+    vague = {c for c in vague_categories(context, vocabulary) if there[c] not in stated[c]}
     for question, answer in asked:
         absent = _said_absent(question, answer, vocabulary)
         if absent is not None and (boxes := sum(there[one] for one in absent.categories)):
@@ -134,7 +134,7 @@ def _held(context: Context, vocabulary: Vocabulary) -> frozenset[str]:
     return frozenset[str]().union(*boxes, *told)
 
 
-def _vague(context: Context, vocabulary: Vocabulary) -> frozenset[str]:
+def vague_categories(context: Context, vocabulary: Vocabulary) -> frozenset[str]:
     """Categories of which a caption says that there are many."""
     told = [text for text in context.captions if _MANY.search(text)]
     return frozenset[str]().union(*(_named(text, vocabulary) for text in told))

@@ -10,7 +10,8 @@ from transforms.measure.stop_words import STOP_WORDS
 
 _WORD = re.compile(r"[^\W_]+")
 _HAN = re.compile(r"[\u3400-\u9fff]")
-_NEARLY = 0.8  # of the words, those that two questions have in common
+_NEARLY = 0.8  # of words, or pairs of characters, those in common
+_PARTICLES = re.compile(r"[呢吗呀啊吧]")
 # Function words and numbers that make another question of the same things.
 _TELLING = frozenset(
     {"what", "who", "whom", "whose", "which", "where", "when", "why", "how", "many", "much"}
@@ -41,8 +42,10 @@ class Earlier:
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
-    together = len(one | other)
-    return not together or len(one & other) / together >= _NEARLY
+    together = one | other
+    if any(map(_HAN.search, together)):  # one character may be the thing that is asked about
+        return one == other
+    return not together or len(one & other) / len(together) >= _NEARLY
 
 
 def _gist(question: str) -> frozenset[str]:
@@ -50,7 +53,7 @@ def _gist(question: str) -> frozenset[str]:
 
     All of its words where it has no others."""
     text = unicodedata.normalize("NFKC", question).casefold()
-    han = _HAN.findall(text)
+    han = _HAN.findall(_PARTICLES.sub("", text))
     if han:
         return frozenset(map("".join, itertools.pairwise(han))) or frozenset(han)
     words = _WORD.findall(text)

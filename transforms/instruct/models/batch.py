@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.errors import RunFailedError
 from transforms.chat.batches import Batches, UnlistedError, batch_line
-from transforms.chat.client import ChatError, Reply, WrongRequestError
+from transforms.chat.client import ChatError, LostServerError, Reply, WrongRequestError
 from transforms.instruct.models.replies import (
     OverBudgetError,
     Replies,
@@ -134,32 +134,44 @@ class BatchAsker:
                 f"{self.policy.url} knows no batch {name} any more (another key, another server?);"
                 " what it was asked for is taken for paid and lost: run again to ask anew."
             )
+        faults: list[str] = []
+        asked = len(waiting)
         for digest, body in self.batches.results(batch):
             if digest in waiting:
-                self._store(digest, waiting.pop(digest), body)
+                faults += self._store(digest, waiting.pop(digest), body)
+        end = self.replies.lose if batch.status == "completed" else self.replies.drop
         for ticket in waiting.values():
-            self.replies.drop(ticket)
+            end(ticket)
         if batch.status != "completed":
             raise RunFailedError(self._why(batch))
+        if asked and len(faults) + len(waiting) == asked:
+            told = f"; the first: {faults[0]}" if faults else ""
+            raise RunFailedError(
+                f"The batch {name} of {self.policy.url} gave nothing that can be used{told}"
+            )
 
     def _why(self, batch: "Batch") -> str:
         """Why a batch came to nothing, or to a part of what it might have been."""
-        told = " ".join(str(batch.errors or "").split())[:200]
+        told = self.batches.client.hide(" ".join(str(batch.errors or "").split()))[:200]
         return (
             f"The batch {batch.id} of {self.policy.url} ended as {batch.status}"
             f"{f' ({told})' if told else ''}; every reply that it gave is kept: run again."
         )
 
-    def _store(self, digest: str, ticket: Ticket, body: Any) -> None:
-        """One result of a batch; what cannot be read was paid for, but for an error."""
+    def _store(self, digest: str, ticket: Ticket, body: Any) -> list[str]:
+        """One result of a batch; what cannot be read was paid for, but for an error.
+
+        Returns: what was wrong, if something was."""
         try:
             reply = self.batches.client.read(body)
-        except WrongRequestError:
+        except (WrongRequestError, LostServerError) as err:
             self.replies.drop(ticket)
-        except ChatError:
+            return [str(err)]
+        except ChatError as err:
             self.replies.lose(ticket)
-        else:
-            self.replies.put(ticket, digest, reply, self.policy.budget)
+            return [str(err)]
+        self.replies.put(ticket, digest, reply, self.policy.budget)
+        return []
 
 
 def _new_name() -> str:

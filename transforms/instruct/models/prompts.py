@@ -88,7 +88,7 @@ def _load(path: Path, _size: int, _mtime_ns: int, language: Language) -> PromptF
         found = PromptFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as err:
         raise BadInputError(f"The prompts {path} cannot be read: {err}.") from err
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, RecursionError) as err:
         raise BadInputError(f"The prompts {path} are not YAML: {err}.") from err
     except ValidationError as err:
         fault = err.errors()[0]

@@ -56,6 +56,10 @@ def read_spend(run: Path) -> Spend | None:
         address = f"{path.resolve().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as db:
             return _spend(db)
+    except sqlite3.OperationalError as err:
+        if "no such table" in str(err):  # its first worker was killed before it began
+            return None
+        raise RunFailedError(f"The replies in {path} cannot be read ({err}).") from err
     except sqlite3.Error as err:
         raise RunFailedError(f"The replies in {path} cannot be read ({err}).") from err
 
@@ -195,7 +199,7 @@ class Replies:
             db.execute(f"UPDATE asked SET lost = 1 WHERE {flying}")
             db.execute(
                 "UPDATE totals SET requests = requests + ?, usd = usd + ?,"
-                " reserved = max(0.0, reserved - ?)",
+                " reserved = max(0.0, reserved - ?), next_at = 0.0",  # no turn is waited for
                 (count, usd, usd),
             )
 

@@ -70,8 +70,7 @@ class ServerAsker:
                 self.replies.lose(ticket)
                 last, faults = str(err), faults + 1
             except RunFailedError:
-                self.replies.drop(ticket)  # the server took none of it
-                raise
+                raise  # what could not be stored stays in flight, and is lost for the next run
             except BaseException:
                 self.replies.lose(ticket)
                 raise
@@ -79,7 +78,11 @@ class ServerAsker:
         return None
 
     def _answer(self, ticket: Ticket, request: dict[str, Any], digest: str) -> Reply:
-        reply = self.client.ask(request)
+        try:
+            reply = self.client.ask(request)
+        except RunFailedError:
+            self.replies.drop(ticket)  # the server took none of it
+            raise
         self.replies.put(ticket, digest, reply, self.policy.budget)
         if reply.fault is None or reply.refused is not None:
             self.failures.forget()

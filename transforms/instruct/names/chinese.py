@@ -44,9 +44,9 @@ handbag: 手提包 手提袋
 tie: 领带
 suitcase: 手提箱 行李箱 旅行箱
 frisbee: 飞盘
-skis: 滑雪板
-snowboard: 滑雪板 单板滑雪板
-sports ball: 皮球
+skis: 双板滑雪板 滑雪板
+snowboard: 单板滑雪板 滑雪板
+sports ball: 球 皮球
 kite: 风筝
 baseball bat: 棒球棒 棒球棍 球棒
 baseball glove: 棒球手套
@@ -106,7 +106,12 @@ _OTHERS = """
 苹果树 香蕉树 橙子树 电视台 电视剧 电视柜 电视节目 蛋糕店 沙发垫 碗柜 手机壳 键盘手
 """
 # So short that they are names only after one of these.
-_AFTER = {"人": "个名位群多些几有的", "书": "本些多几的", "车": "辆台些多几的"}
+_AFTER = {
+    "人": "个名位群多些几有的",
+    "球": "个只颗多少些几",
+    "书": "本些多几的",
+    "车": "辆台些多几的",
+}
 _CLASSES = "个只条头匹辆架艘列位名本把张台部块根瓶杯碗盘份朵棵件座盏顶套支枝"
 _NUMERAL = r"(?<![第几数多\d])(?P<number>\d{1,4}|[一二两三四五六七八九十]{1,3})"
 # `两只棕色的狗`: a number counts what comes soon, but for what these part it from.
@@ -177,11 +182,7 @@ def name_in_chinese(label: str) -> str | None:
 @functools.cache
 def _firsts() -> dict[str, str]:
     """{category: its first name}."""
-    found: dict[str, str] = {}
-    for name, categories in _names().items():
-        for category in categories:
-            found.setdefault(category, name)
-    return found
+    return {category: names[0] for category, names in _lines()}
 
 
 def number_in(text: str) -> int | None:
@@ -208,8 +209,14 @@ def _value(numeral: str) -> int | None:
 
 def _names() -> dict[str, Categories]:
     found: dict[str, Categories] = {}
-    for line in re.sub(r"\n\s+", " ", _CATEGORIES.strip()).splitlines():
-        category, _, names = line.partition(": ")
-        for name in names.split():
+    for category, names in _lines():
+        for name in names:
             found[name] = found.get(name, frozenset()) | {category}
     return found
+
+
+def _lines() -> Iterator[tuple[str, list[str]]]:
+    """Each category with its names."""
+    for line in re.sub(r"\n\s+", " ", _CATEGORIES.strip()).splitlines():
+        category, _, names = line.partition(": ")
+        yield category, names.split()

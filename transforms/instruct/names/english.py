@@ -5,6 +5,7 @@ several categories (`bike`) stands for all of them; one that mostly means someth
 (`orange`, `mouse`, `sink`, `glass`) is left out, so that what is found can be relied on.
 """
 
+import functools
 import re
 
 # A category, then its other names.
@@ -137,6 +138,7 @@ def number(word: str) -> int | None:
     return int(word) if word.isdecimal() and len(word) < 5 else _NUMBERS.get(word)
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def singular(word: str) -> str:
     """An English noun in the singular, by rule."""
     if word in _IRREGULAR:

@@ -1,5 +1,6 @@
 """Objects that a text names, in English or Chinese: COCO's categories, and the labels of boxes."""
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -7,6 +8,7 @@ from transforms.instruct.names import english
 from transforms.instruct.names.chinese import ChineseNames
 from transforms.instruct.names.chinese import number_in as number_in_chinese
 from transforms.instruct.names.mention import Mention
+from transforms.measure.stop_words import STOP_WORDS
 
 # After these a thing is named that is not there.
 _DENYING = frozenset(
@@ -43,6 +45,10 @@ _OF_PRESENCE = _AUXILIARIES | {
     *("include", "visible", "present", "shown", "depicted", "appear", "anywhere", "somewhere"),
     *("around", "image", "picture", "photo", "photograph", "scene"),
 }
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_REMEMBERED = (
+    1 << 14
+)  # texts: captions are read for each dialogue, answers before a repair and after
 _CLAUSE_ENDS = re.compile(r"[.!?;:\n]|,? but |, (?=and |while |though )")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+")
 _BETWEEN = 2  # words at most between a number and what it counts: `two small dogs`
@@ -88,9 +94,11 @@ class Vocabulary:
                 self._add(name, category)
         labels = list(labels)
         for label in labels:
-            if _key(label) and _key(label) not in self._names:
+            key = _key(label)
+            if key and key not in self._names and label.lower() not in STOP_WORDS:
                 self._add(label, label)
-        self._chinese = ChineseNames(label for label in labels if not _key(label))
+        self._chinese = ChineseNames(label for label in labels if _HAN.search(label))
+        self._found = functools.lru_cache(maxsize=_REMEMBERED)(self._find)
 
     def categories(self, label: str) -> frozenset[str]:
         """What a box's label may mean; itself where the vocabulary does not know it."""
@@ -100,6 +108,12 @@ class Vocabulary:
     def mentions(self, text: str) -> Iterator[Mention]:
         """What a text names in English, then what it names in Chinese, each in its order; of names
         within names only the longest."""
+        yield from self._found(text)
+
+    def _find(self, text: str) -> tuple[Mention, ...]:
+        return (*self._find_english(text), *self._chinese.mentions(text))
+
+    def _find_english(self, text: str) -> Iterator[Mention]:
         for clause in _CLAUSE_ENDS.split(text.lower().replace("’", "'")):
             words = _WORD.findall(clause)
             at = 0
@@ -108,7 +122,6 @@ class Vocabulary:
                 if length:
                     yield self._mention(words, at, length)
                 at += length or 1
-        yield from self._chinese.mentions(text)
 
     def asked_for(self, question: str) -> Mention | None:
         """What a question asks the number of, all over the image."""
