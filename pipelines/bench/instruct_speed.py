@@ -6,12 +6,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import openai
 import psutil
 
 from pipelines.bench.contest import at_least, at_most
@@ -34,21 +35,25 @@ MOST_GROWTH_MB = 16.0  # mark, from the first pair to the last
 
 
 def speed_marks() -> list[Mark]:
-    """Requests a second of both, in turn, medians of their ratios, and how memory grows."""
+    """Requests a second of all three, in turn, medians of their ratios, and how memory grows."""
     with _server() as url, TemporaryDirectory() as folder:
-        pairs: list[tuple[float, float]] = []
+        rounds: list[tuple[float, float, float]] = []
         sizes: list[float] = []
         for number in range(PAIRS + 1):  # the first warms up
-            pairs.append((_bare(url, number), _ours(url, number, Path(folder))))
+            ours = _ours(url, number, Path(folder))
+            rounds.append((_plain(url, number), _bare(url, number), ours))
             sizes.append(psutil.Process().memory_info().rss / 2**20)
         close_askers()
-    ratio = statistics.median(ours / bare for bare, ours in pairs[1:])
+    of_bare = statistics.median(ours / bare for _, bare, ours in rounds[1:])
+    of_plain = statistics.median(ours / plain for plain, _, ours in rounds[1:])
     growth = sizes[-1] - sizes[1]
-    bare, ours = (statistics.median(one) for one in zip(*pairs[1:], strict=True))
+    plain, bare, ours = (statistics.median(one) for one in zip(*rounds[1:], strict=True))
     return [
-        at_least("bare client, requests/s", bare),
+        at_least("openai's client, requests/s", plain),
+        at_least("our client called bare, requests/s", bare),
         at_least("dialogues/s, stored and checked", ours),
-        at_least("of the bare client's", ratio, LEAST_OF_BARE),
+        at_least("of openai's client's", of_plain),
+        at_least("of our bare client's", of_bare, LEAST_OF_BARE),
         at_most(f"MB more after {REQUESTS * (PAIRS - 1)} more", growth, MOST_GROWTH_MB),
     ]
 
@@ -64,8 +69,20 @@ def _subjects(number: int) -> list[Subject]:
     return [Subject(uid=f"{number:016x}{n:016x}", key="", context=context) for n in range(REQUESTS)]
 
 
+def _plain(url: str, number: int) -> float:
+    """By openai's library as its documentation shows."""
+    with openai.OpenAI(base_url=url, api_key="none") as client:
+        return _rate(number, url, lambda one: client.chat.completions.create(**one))
+
+
 def _bare(url: str, number: int) -> float:
-    """The very requests by the very client; what it gives is not read further."""
+    """By the client that ours asks with."""
+    with contextlib.closing(load_chat_client(url, None, timeout_s=60.0, retries=0)) as client:
+        return _rate(number, url, client.ask)
+
+
+def _rate(number: int, url: str, ask: Callable[[dict[str, Any]], object]) -> float:
+    """The very requests; what they give is not read further."""
     policy, prompts = _policy(url), load_prompts(None, "en")
 
     def unread(_key: str) -> tuple[str, bytes]:
@@ -75,11 +92,10 @@ def _bare(url: str, number: int) -> float:
         first_request(one, Kind.CONVERSATION, 0, policy, prompts, unread).as_sent(policy)
         for one in _subjects(number)
     ]
-    with contextlib.closing(load_chat_client(url, None, timeout_s=60.0, retries=0)) as client:
-        began = time.perf_counter()
-        with ThreadPoolExecutor(CONCURRENCY) as pool:
-            list(pool.map(client.ask, asked))
-        return REQUESTS / (time.perf_counter() - began)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        list(pool.map(ask, asked))
+    return REQUESTS / (time.perf_counter() - began)
 
 
 def _ours(url: str, number: int, run: Path) -> float:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from transforms.instruct.subjects import Subject
 Picture = tuple[str, bytes]  # extension and encoded bytes
 _LEAST_CHARS, _CHARS = 2.0, 4.0  # of a token, at least and as a rule; Chinese: half, and one
 _TOKENS_A_MESSAGE = 8
+_WIDE = re.compile(r"[\u2e81-\U0010ffff]")  # Chinese and the like
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _count(message: Message, chars: float, tokens_per_image: int) -> int:
         else [part["text"] for part in content if part["type"] == "text"]
     )
     images = 0 if isinstance(content, str) else len(content) - len(texts)
-    wide = sum(ord(char) > 0x2E80 for text in texts for char in text)  # Chinese and the like
+    wide = sum(len(_WIDE.findall(text)) for text in texts if not text.isascii())
     narrow = sum(map(len, texts)) - wide
     words = round((narrow + _CHARS * wide) / chars)
     return words + images * tokens_per_image + _TOKENS_A_MESSAGE

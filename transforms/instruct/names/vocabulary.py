@@ -89,6 +89,7 @@ class Vocabulary:
     def __init__(self, labels: Iterable[str] = ()) -> None:
         """COCO's categories, and `labels`, each a category of its own unless it is COCO's."""
         self._names: dict[tuple[str, ...], frozenset[str]] = {}
+        self._first_words: set[str] = set()  # of names of several words
         for category, names in english.categories().items():
             for name in names:
                 self._add(name, category)
@@ -144,9 +145,13 @@ class Vocabulary:
     def _add(self, name: str, category: str) -> None:
         key = _key(name)
         self._names[key] = self._names.get(key, frozenset()) | {category}
+        if len(key) > 1:
+            self._first_words.add(key[0])
 
     def _length_at(self, words: Sequence[str], at: int) -> int:
         """Words of the longest name that begins there; 0 for none."""
+        if words[at] not in self._first_words:
+            return int((english.singular(words[at]),) in self._names)
         lengths = range(min(_LONGEST, len(words) - at), 0, -1)
         return next((n for n in lengths if _singular_key(words[at : at + n]) in self._names), 0)
 
