@@ -149,7 +149,7 @@ class ModelMaker:
         except OverBudgetError:
             return None
 
-    def _repair(self, found: "_Read", request: Request) -> Request | None:
+    def _repair(self, found: _Read, request: Request) -> Request | None:
         """The request with what was wrong; None: nothing was, or to ask once more is of no use."""
         if found.reason is None or found.reason in _OF_SERVERS or not self.policy.repairs:
             return None

@@ -64,7 +64,8 @@ class BudgetPolicy(BaseModel, extra="forbid", frozen=True):
     tokens_per_image: PositiveCount = Field(
         default=1500,
         description="Prompt tokens that the server counts for a picture, for the forecast and the"
-        " cap; they differ much: gpt-4o-mini counts 2,833 and 5,667 for each tile.",
+        " cap; they differ much: OpenAI's documentation says 2,833 and 5,667 for each tile of"
+        " gpt-4o-mini.",
     )
     requests_per_minute: PositiveCount | None = Field(
         default=None, description="Of all workers together."

@@ -21,7 +21,7 @@ from schemas.fingerprint import file_sha256
 from transforms.instruct.annotations import Annotations
 from transforms.instruct.checks.grounding import vague_categories
 from transforms.instruct.checks.speech import language_fault
-from transforms.instruct.names.chinese import name_in_chinese
+from transforms.instruct.names.chinese import HAN, name_in_chinese
 from transforms.instruct.names.colours import coloured
 from transforms.instruct.names.english import NUMBER_WORDS, plural
 from transforms.instruct.names.labels import Negatives
@@ -196,9 +196,9 @@ def _counted(material: Material) -> dict[str, int]:
     for caption in material.context.captions:
         for mention in material.annotations.vocabulary.mentions(caption):
             is_ours = mention.name.isascii() == (material.language == "en")
+            is_told = is_ours and not mention.denied and not mention.categories & vague
             count = mention.count or 0
-            is_ours &= not mention.categories & vague
-            if is_ours and not mention.denied and 0 < count < _MOST_COUNTED:
+            if is_told and 0 < count < _MOST_COUNTED:
                 said.setdefault(mention.name, set()).add(count)
     return {name: counts.pop() for name, counts in said.items() if len(counts) == 1}
 
@@ -298,5 +298,5 @@ def _as_sentence(caption: str) -> str:
     text = re.sub(r"\s+([.,!?])", r"\1", " ".join(caption.split()))
     text = text.lower() if text.isupper() else text
     ended = text.endswith((".", "!", "?", "。", "！", "？"))
-    chinese = any("\u4e00" <= char <= "\u9fff" for char in text)
-    return text[:1].upper() + text[1:] + ("" if ended else "。" if chinese else ".")
+    stop = "。" if HAN.search(text) else "."
+    return text[:1].upper() + text[1:] + ("" if ended else stop)

@@ -325,6 +325,17 @@ def test_an_answer_that_drips_is_not_waited_for(load: Load, images: PoolImages) 
     assert (len(asked), spend.requests, spend.lost) == (2, 2, 1)
 
 
+def test_a_server_that_stays_busy_ends_the_run_for_a_suspect_too(
+    server: Server, load: Load, images: PoolImages
+) -> None:
+    server.speak = lambda asked: fail(500)
+    with pytest.raises(RunFailedError):
+        made(load(patience_s=0.1), images)
+    server.speak = lambda asked: fail(429)
+    with pytest.raises(RunFailedError, match="run again"):
+        made(load(patience_s=0.3), images)
+
+
 def test_a_server_that_cannot_be_reached_for_a_while_loses_nothing(
     load: Load, images: PoolImages
 ) -> None:

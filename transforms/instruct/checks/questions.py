@@ -5,11 +5,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from transforms.instruct.names.chinese import HAN
 from transforms.instruct.names.english import NUMBER_WORDS
 from transforms.measure.stop_words import STOP_WORDS
 
 _WORD = re.compile(r"[^\W_]+")
-_HAN = re.compile(r"[\u3400-\u9fff]")
 _NEARLY = 0.8  # of words, or pairs of characters, those in common
 _PARTICLES = re.compile(r"[呢吗呀啊吧]")
 # Function words and numbers that make another question of the same things.
@@ -43,7 +43,7 @@ class Earlier:
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     together = one | other
-    if any(map(_HAN.search, together)):  # one character may be the thing that is asked about
+    if any(map(HAN.search, together)):  # one character may be the thing that is asked about
         return one == other
     return not together or len(one & other) / len(together) >= _NEARLY
 
@@ -53,7 +53,7 @@ def _gist(question: str) -> frozenset[str]:
 
     All of its words where it has no others."""
     text = unicodedata.normalize("NFKC", question).casefold()
-    han = _HAN.findall(_PARTICLES.sub("", text))
+    han = HAN.findall(_PARTICLES.sub("", text))
     if han:
         return frozenset(map("".join, itertools.pairwise(han))) or frozenset(han)
     words = _WORD.findall(text)

@@ -4,6 +4,7 @@ import re
 from functools import cache, lru_cache
 
 from schemas.dialogue import Language
+from transforms.instruct.names.chinese import HAN
 from transforms.measure.detectors import FastText, model_path
 from transforms.measure.stop_words import STOP_WORDS
 
@@ -74,7 +75,7 @@ _NUMBERS = re.compile(
     r"|\b[xy][12]?\s*=\s*[\d.]"
 )
 _LETTERS = re.compile(r"[^\W\d_]")
-_HAN, _KANA = re.compile(r"[\u3400-\u9fff]"), re.compile(r"[\u3040-\u30ff]")
+_KANA = re.compile(r"[\u3040-\u30ff]")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 _LEAST_LETTERS = 9  # fewer may be a name, or a word that all languages have
 _LEAST_WORDS = 4  # shorter texts have no language that could be told
@@ -103,7 +104,7 @@ def leak(text: str, *, numbers: bool) -> str | None:
 @lru_cache(maxsize=_REMEMBERED)
 def language_fault(text: str, wanted: Language) -> str | None:
     """The language of a text that is hardly in the one wanted; None where that cannot be told."""
-    letters, han = len(_LETTERS.findall(text)), len(_HAN.findall(text))
+    letters, han = len(_LETTERS.findall(text)), len(HAN.findall(text))
     if len(_KANA.findall(text)) > 0.1 * letters:
         return "Japanese"
     if wanted == "zh":

@@ -56,11 +56,9 @@ def read_spend(run: Path) -> Spend | None:
         address = f"{path.resolve().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as db:
             return _spend(db)
-    except sqlite3.OperationalError as err:
+    except sqlite3.Error as err:
         if "no such table" in str(err):  # its first worker was killed before it began
             return None
-        raise RunFailedError(f"The replies in {path} cannot be read ({err}).") from err
-    except sqlite3.Error as err:
         raise RunFailedError(f"The replies in {path} cannot be read ({err}).") from err
 
 
@@ -181,12 +179,15 @@ class Replies:
         """A request that may have been paid for, and gave nothing: its most is taken for spent."""
         with self._transaction() as db:
             db.execute("DELETE FROM waiting WHERE ticket = ?", (ticket.number,))
-            db.execute("UPDATE asked SET lost = 1 WHERE id = ?", (ticket.number,))
-            db.execute(
-                "UPDATE totals SET requests = requests + 1, usd = usd + ?,"
-                " reserved = max(0.0, reserved - ?)",
-                (ticket.usd, ticket.usd),
+            lost = db.execute(
+                "UPDATE asked SET lost = 1 WHERE id = ? AND lost = 0", (ticket.number,)
             )
+            if lost.rowcount:  # it had not ended before
+                db.execute(
+                    "UPDATE totals SET requests = requests + 1, usd = usd + ?,"
+                    " reserved = max(0.0, reserved - ?)",
+                    (ticket.usd, ticket.usd),
+                )
 
     def note_lost(self) -> None:
         """Whatever is in flight was lost with its process, but for what waits in a batch: its most

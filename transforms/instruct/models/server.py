@@ -55,8 +55,11 @@ class ServerAsker:
                 (self.replies.lose if err.sent else self.replies.drop)(ticket)
                 last, now = str(err), time.monotonic()
                 lost_since = now if lost_since is None else lost_since
-                if is_suspect or self.failures.answered_since(lost_since):
-                    faults, lost_since = faults + (not err.is_busy), now
+                is_well = self.failures.answered_since(lost_since)
+                if (is_suspect or is_well) and not err.is_busy:
+                    faults += 1
+                if is_well:
+                    lost_since = now
                 wait_s = max(pause, err.wait_s or 0.0)
                 if now + wait_s > lost_since + self.policy.patience_s:
                     self._end_run(err, digest)

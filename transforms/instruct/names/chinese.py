@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from transforms.instruct.names.mention import Mention
 
+HAN = re.compile(r"[\u3400-\u9fff]")  # a character
 # A category, then its names.
 _CATEGORIES = """
 person: 人 男人 女人 男子 女子 男士 女士 男孩 女孩 男孩子 女孩子 孩子 小孩 儿童 婴儿 老人 妇女

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from transforms.instruct.names import english
-from transforms.instruct.names.chinese import ChineseNames
+from transforms.instruct.names.chinese import HAN, ChineseNames
 from transforms.instruct.names.chinese import number_in as number_in_chinese
 from transforms.instruct.names.mention import Mention
 from transforms.measure.stop_words import STOP_WORDS
@@ -45,10 +45,8 @@ _OF_PRESENCE = _AUXILIARIES | {
     *("include", "visible", "present", "shown", "depicted", "appear", "anywhere", "somewhere"),
     *("around", "image", "picture", "photo", "photograph", "scene"),
 }
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_REMEMBERED = (
-    1 << 14
-)  # texts: captions are read for each dialogue, answers before a repair and after
+# Texts: captions are read for each dialogue, answers before a repair and after.
+_REMEMBERED = 1 << 14
 _CLAUSE_ENDS = re.compile(r"[.!?;:\n]|,? but |, (?=and |while |though )")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+")
 _BETWEEN = 2  # words at most between a number and what it counts: `two small dogs`
@@ -98,7 +96,7 @@ class Vocabulary:
             key = _key(label)
             if key and key not in self._names and label.lower() not in STOP_WORDS:
                 self._add(label, label)
-        self._chinese = ChineseNames(label for label in labels if _HAN.search(label))
+        self._chinese = ChineseNames(label for label in labels if HAN.search(label))
         self._found = functools.lru_cache(maxsize=_REMEMBERED)(self._find)
 
     def categories(self, label: str) -> frozenset[str]:

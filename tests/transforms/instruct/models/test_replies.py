@@ -59,6 +59,8 @@ def test_a_ticket_ends_once(store: Replies) -> None:
     store.drop(first)
     with pytest.raises(OverBudgetError):
         store.reserve(0.5, budget)  # the other's 0.6 is still set aside
+    store.lose(first)
+    assert (store.spend().requests, store.spend().lost) == (1, 0)
     store.drop(other)
     store.reserve(0.5, budget)
 
